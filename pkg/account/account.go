@@ -1,0 +1,163 @@
+// Package account asks the system's name service for accounts, also in a static
+// binary: it reads /etc/passwd and asks getent(1) for what isn't there, so that
+// accounts of LDAP, SSSD, NIS and other NSS modules are known. "There is no such
+// account" and "there was no answer" are different things.
+package account
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// An Account is an entry of the name service, passwd(5).
+type Account struct {
+	Name string
+	UID  uint32
+	Home string
+}
+
+// ErrNone is the error of an account that the name service says it doesn't have.
+var ErrNone = errors.New("no such account")
+
+// deadline is how long the name service has for an answer.
+const deadline = 2 * time.Second
+
+// passwd is the file that is read first, as nsswitch.conf has it on nearly all
+// machines. It is a variable for tests.
+var passwd = "/etc/passwd"
+
+// ByUIDs looks all uids up, at once. Those that have no account are missing from
+// the map. After an error, which is never ErrNone, uids that are missing may have one.
+func ByUIDs(uids []uint32) (map[uint32]Account, error) {
+	found := map[uint32]Account{}
+	var unknown []string
+	byUID := map[uint32]Account{}
+	err := eachInFile(func(a Account) {
+		if _, taken := byUID[a.UID]; !taken { // the first entry names a uid
+			byUID[a.UID] = a
+		}
+	})
+	for _, uid := range uids {
+		if a, ok := byUID[uid]; ok {
+			found[uid] = a
+		} else {
+			unknown = append(unknown, strconv.FormatUint(uint64(uid), 10))
+		}
+	}
+	if len(unknown) == 0 {
+		return found, nil
+	}
+	answer, gerr := getent(unknown)
+	for _, a := range answer {
+		if _, known := found[a.UID]; !known {
+			found[a.UID] = a
+		}
+	}
+	return found, errors.Join(err, gerr)
+}
+
+// ByName looks one account up. The error is ErrNone where there is none.
+func ByName(name string) (Account, error) {
+	var found *Account
+	err := eachInFile(func(a Account) {
+		if found == nil && a.Name == name {
+			found = &a
+		}
+	})
+	if found != nil {
+		return *found, nil
+	}
+	if err != nil {
+		return Account{}, err
+	}
+	if name == "" || name[0] == '-' { // which getent would take for an option
+		return Account{}, ErrNone
+	}
+	answer, err := getent([]string{name})
+	for _, a := range answer {
+		// getent takes digits for a uid: such an answer has another name.
+		if a.Name == name {
+			return a, nil
+		}
+	}
+	if err == nil {
+		err = ErrNone
+	}
+	return Account{}, err
+}
+
+// eachInFile passes each entry of /etc/passwd to f.
+func eachInFile(f func(Account)) error {
+	text, err := os.ReadFile(passwd)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		if a, ok := parse(line); ok {
+			f(a)
+		}
+	}
+	return nil
+}
+
+// parse reads a line of passwd(5). A NIS entry (+, -) isn't an account.
+func parse(line string) (Account, bool) {
+	words := strings.Split(strings.TrimSuffix(line, "\n"), ":")
+	if len(words) != 7 || words[0] == "" || strings.ContainsAny(words[0][:1], "+-#") {
+		return Account{}, false
+	}
+	uid, err := strconv.ParseUint(words[2], 10, 32)
+	return Account{Name: words[0], UID: uint32(uid), Home: words[5]}, err == nil
+}
+
+// getent asks for keys, names or uids, all in one call. Where there is no getent
+// there are no NSS modules either (the C library brings both): /etc/passwd was all.
+func getent(keys []string) (answer []Account, err error) {
+	path := find()
+	if path == "" {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	for len(keys) > 0 && err == nil {
+		part := keys[:min(len(keys), 1000)] // far below the limit of arguments
+		keys = keys[len(part):]
+		cmd := exec.CommandContext(ctx, path, append([]string{"passwd"}, part...)...)
+		cmd.WaitDelay = time.Second // for a child that keeps the pipe open
+		var out bytes.Buffer
+		cmd.Stdout = &out
+		err = cmd.Run()
+		for line := range strings.Lines(out.String()) {
+			if a, ok := parse(line); ok {
+				answer = append(answer, a)
+			}
+		}
+		var exit *exec.ExitError
+		switch {
+		case ctx.Err() != nil:
+			err = fmt.Errorf("name service: no answer within %s", deadline)
+		case errors.As(err, &exit) && exit.ExitCode() == 2: // getent(1): a key isn't there
+			err = nil
+		case err != nil:
+			err = fmt.Errorf("name service: getent: %w", err)
+		}
+	}
+	return answer, err
+}
+
+// find returns where getent is, or "". It doesn't ask PATH: cron's is short.
+func find() string {
+	for _, path := range []string{"/usr/bin/getent", "/bin/getent"} {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return ""
+}

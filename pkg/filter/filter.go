@@ -1,0 +1,302 @@
+// Package filter is what all stormcheck tools share around urfave/cli: one way
+// to take flags, to say what is wrong, to check that output was written, and to
+// end. Its messages follow these rules:
+//
+//   - stdout is for rows (of alertmail, the message), --help and --version; all
+//     else goes to stderr.
+//   - A line a problem: "tool: where: what", lower case, no full stop, no
+//     wrapping words such as "error" or "failed to".
+//   - Text from outside is quoted, and no control character gets through.
+//   - Success is silent: cron mails whatever is printed.
+package filter
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"stormcheck/pkg/rows"
+)
+
+// Version is set by install.sh, from git describe.
+var Version = "devel"
+
+// Exit statuses other than 0, which is: all was read, done and written.
+const (
+	failed = 1 // something went wrong, named on stderr
+	unfit  = 2 // a usage error, or a configuration file that is unfit
+)
+
+// An Env is what a tool works with besides its flags.
+type Env struct {
+	In     io.Reader
+	Out    io.Writer
+	Report func(error) // prints a problem; the tool goes on, and ends with status 1
+}
+
+// A Tool describes one tool of the suite to New.
+type Tool struct {
+	Name     string
+	Usage    string // what it does, in one line: the man page's .Nd
+	Synopsis string // its usage line or lines, as in the man page
+	Flags    []cli.Flag
+	Run      func(*cli.Context, Env) error
+}
+
+// New returns the tool as a cli.App. Run of that App prints every problem and
+// returns nil or an error that says only the exit status, for Status.
+func New(t Tool) *cli.App {
+	flags := []cli.Flag{
+		&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this help"},
+		&cli.BoolFlag{Name: "version", Usage: "print the version"},
+	}
+	app := &cli.App{
+		Name: t.Name, HelpName: t.Name, Usage: t.Usage, UsageText: t.Synopsis, Version: Version,
+		Flags:                     own(append(slices.Clip(t.Flags), flags...)),
+		HideHelp:                  true, // cli's own flags are shared variables, which parallel tests race for
+		HideVersion:               true,
+		DisableSliceFlagSeparator: true,
+		UseShortOptionHandling:    true,
+		CustomAppHelpTemplate:     helpTemplate,
+		ExitErrHandler:            func(*cli.Context, error) {}, // cli's own ends the process from within
+		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return Usagef("%s", flagText(err)) },
+	}
+	app.Action = func(c *cli.Context) error { return t.run(c) }
+	return app
+}
+
+const helpTemplate = `{{.Name}} - {{.Usage}}
+
+usage: {{.UsageText}}
+
+{{range .VisibleFlags}}  {{.}}
+{{end}}`
+
+func (t Tool) run(c *cli.Context) error {
+	switch out := c.App.Writer; {
+	case c.Bool("help"):
+		text := &strings.Builder{}
+		cli.HelpPrinter(text, c.App.CustomAppHelpTemplate, c.App)
+		_, err := io.WriteString(out, text.String())
+		return stdoutError(err)
+	case c.Bool("version"):
+		_, err := fmt.Fprintf(out, "%s %s\n", t.Name, c.App.Version)
+		return stdoutError(err)
+	}
+	if c.Args().Present() {
+		return Usagef("operand %q: rows come on standard input", c.Args().First())
+	}
+	status := 0
+	report := func(err error) {
+		fmt.Fprintf(c.App.ErrWriter, "%s: %s\n", t.Name, rows.Printable(err.Error()))
+		status = failed
+	}
+	out := &checked{w: c.App.Writer}
+	err := t.Run(c, Env{In: c.App.Reader, Out: out, Report: report})
+	if err != nil && !errors.Is(err, out.err) {
+		return err
+	}
+	if out.err != nil {
+		return stdoutError(out.err)
+	}
+	if status != 0 {
+		return exit(status)
+	}
+	return nil
+}
+
+// checked remembers the first failure to write, whoever overlooks it.
+type checked struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checked) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if err != nil && c.err == nil {
+		c.err = err
+	}
+	return n, err
+}
+
+func stdoutError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("<stdout>: %w", Cause(err))
+}
+
+// Main runs a tool with the process's own arguments, streams and exit status.
+func Main(app *cli.App) { os.Exit(Status(app, app.Run(os.Args))) }
+
+// Status prints what App.Run returned and returns the exit status.
+func Status(app *cli.App, err error) int {
+	var status exit
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	}
+	w := app.ErrWriter
+	if w == nil {
+		w = os.Stderr
+	}
+	fmt.Fprintf(w, "%s: %s\n", app.Name, rows.Printable(err.Error()))
+	if errors.As(err, &usage) {
+		fmt.Fprintf(w, "usage: %s\n", app.UsageText)
+		return unfit
+	}
+	return failed
+}
+
+// exit is an error that only says how to end: what is wrong has been printed.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("status %d", int(e)) }
+
+// ErrUnfit ends a tool with status 2 after it has reported what is wrong with
+// its configuration.
+var ErrUnfit error = exit(unfit)
+
+type usageError string
+
+func (u usageError) Error() string { return string(u) }
+
+// Usagef returns an error that is printed with the synopsis; status 2.
+func Usagef(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
+
+// flagText makes cli's and package flag's words for a usage error ours.
+func flagText(err error) string {
+	text := err.Error()
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		return "no flag --" + strings.TrimPrefix(name, "-")
+	}
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		return "--" + strings.TrimPrefix(name, "-") + ": needs a value"
+	}
+	if _, rest, ok := strings.Cut(text, "for flag -"); ok {
+		return "--" + rest
+	}
+	return text
+}
+
+// Cause returns what the system said, without the call and path around it,
+// for a message that names the file already.
+func Cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// own makes cli's flags ours: one that isn't repeatable is refused when it is
+// given again (cli would take the last in silence), and help leaves out that a
+// switch is off by default.
+func own(flags []cli.Flag) []cli.Flag {
+	for i, f := range flags {
+		if b, ok := f.(*cli.BoolFlag); ok {
+			b.DisableDefaultText = true
+		}
+		if _, repeatable := f.(*cli.StringSliceFlag); !repeatable {
+			flags[i] = onceFlag{f.(documentedFlag)}
+		}
+	}
+	return flags
+}
+
+// documentedFlag is all that cli asks of a flag when it prints help.
+type documentedFlag interface {
+	cli.DocGenerationFlag
+	cli.VisibleFlag
+}
+
+type onceFlag struct{ documentedFlag }
+
+func (f onceFlag) Apply(set *flag.FlagSet) error {
+	if err := f.documentedFlag.Apply(set); err != nil {
+		return err
+	}
+	value := &onceValue{Value: set.Lookup(f.Names()[0]).Value}
+	for _, name := range f.Names() {
+		set.Lookup(name).Value = value
+	}
+	return nil
+}
+
+// onceValue is a flag's value that can be set only once.
+type onceValue struct {
+	flag.Value
+	set bool
+}
+
+func (o *onceValue) Set(text string) error {
+	if o.set {
+		return errors.New("given twice")
+	}
+	o.set = true
+	return o.Value.Set(text)
+}
+
+// IsBoolFlag tells package flag whether the flag stands without a value.
+func (o *onceValue) IsBoolFlag() bool {
+	b, ok := o.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
+
+// Number returns the plain decimal of flag name, or byDefault when it isn't given.
+func Number(c *cli.Context, name string, byDefault int64) (int64, error) {
+	if !c.IsSet(name) {
+		return byDefault, nil
+	}
+	n, err := rows.ParseNumber(c.String(name))
+	if err != nil {
+		return 0, Usagef("--%s: %s", name, err)
+	}
+	return n, nil
+}
+
+// Duration returns the positive duration of flag name (90s, 10m, 1h: Go's
+// time.ParseDuration without fractions and signs), or byDefault.
+func Duration(c *cli.Context, name string, byDefault time.Duration) (time.Duration, error) {
+	if !c.IsSet(name) {
+		return byDefault, nil
+	}
+	text := c.String(name)
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 || strings.ContainsAny(text, "+.") {
+		return 0, Usagef("--%s: %q is not a duration such as 90s or 10m", name, text)
+	}
+	return d, nil
+}
+
+// Text returns the value of flag name, which must not be empty when given.
+func Text(c *cli.Context, name, byDefault string) (string, error) {
+	if !c.IsSet(name) {
+		return byDefault, nil
+	}
+	if c.String(name) == "" {
+		return "", Usagef("--%s: empty", name)
+	}
+	return c.String(name), nil
+}
+
+// Host returns the flag --host, or uname's node name, as the stream shows it.
+func Host(c *cli.Context) (string, error) {
+	name, err := os.Hostname()
+	if err != nil && !c.IsSet("host") {
+		return "", fmt.Errorf("node name: %w", err)
+	}
+	name, err = Text(c, "host", name)
+	return rows.Escape(name), err
+}

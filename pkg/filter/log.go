@@ -1,0 +1,154 @@
+package filter
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stormcheck/pkg/rows"
+)
+
+// lockWait is how long a log's lock is waited for.
+const lockWait = time.Second
+
+// A Log is the file of --log: rows for later study, always with all sixteen
+// columns, under one header. The zero Log logs nothing.
+type Log struct {
+	Path  string
+	batch bytes.Buffer
+}
+
+// maxBatch is how much a Log collects before it writes by itself.
+const maxBatch = 1 << 20
+
+// Add puts the record into the batch that Flush writes.
+func (l *Log) Add(record *rows.Record) error {
+	if l.Path == "" {
+		return nil
+	}
+	row, err := record.Row()
+	if err != nil {
+		return fmt.Errorf("<stdin>:%d: %w", record.Line, err)
+	}
+	w := rows.NewWriter(&l.batch)
+	err = rows.Encode(w, len(header), row)
+	w.Flush()
+	if err == nil && l.batch.Len() > maxBatch {
+		err = l.Flush()
+	}
+	return err
+}
+
+// header is the first line of each log.
+var header = rows.Header(16)
+
+// Flush appends the batch to the file: one write, under a lock, after the header
+// where the file is empty. A file that begins otherwise is moved aside first. The
+// file is opened by its name each time, so that it can be rotated. A batch that
+// can't be written is dropped.
+func (l *Log) Flush() error {
+	if l.batch.Len() == 0 {
+		return nil
+	}
+	defer l.batch.Reset()
+	f, err := l.open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := l.append(f); err != nil {
+		return fmt.Errorf("%s: %w", l.Path, Cause(err))
+	}
+	return nil
+}
+
+func (l *Log) append(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	lead := ""
+	if size := info.Size(); size == 0 {
+		lead = strings.Join(header, ",") + "\n"
+	} else {
+		last := make([]byte, 1)
+		if _, err := f.ReadAt(last, size-1); err != nil {
+			return err
+		}
+		if last[0] != '\n' {
+			lead = "\n" // the machine died in the middle of a batch
+		}
+	}
+	if _, err := f.Write(append([]byte(lead), l.batch.Bytes()...)); err != nil {
+		_ = f.Truncate(info.Size()) // no half batch
+		return err
+	}
+	return nil
+}
+
+// open returns the locked file, which is empty or begins with the header.
+func (l *Log) open() (*os.File, error) {
+	for deadline := time.Now().Add(lockWait); ; {
+		f, err := openTrusted(l.Path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		err = lock(f, deadline)
+		if err == nil {
+			var fit bool
+			if fit, err = l.fit(f); fit {
+				return f, nil
+			}
+		}
+		f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", l.Path, Cause(err))
+		}
+	}
+}
+
+// fit reports whether rows can be appended to f. If not, the name is free for a
+// new file, or belongs to another by now.
+func (l *Log) fit(f *os.File) (bool, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	if now, err := os.Lstat(l.Path); err != nil || !os.SameFile(info, now) {
+		return false, nil // rotated while the lock was waited for
+	}
+	want := strings.Join(header, ",") + "\n"
+	first := make([]byte, len(want))
+	n, err := f.ReadAt(first, 0)
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	if n == 0 || string(first[:n]) == want {
+		return true, nil
+	}
+	aside := fmt.Sprintf("%s.%d", l.Path, time.Now().Unix())
+	if err := os.Link(l.Path, aside); err != nil { // which replaces nothing
+		return false, err
+	}
+	return false, os.Remove(l.Path)
+}
+
+// lock takes an exclusive lock on f, trying until the deadline.
+func lock(f *os.File, deadline time.Time) error {
+	for {
+		err := unix.FcntlFlock(f.Fd(), unix.F_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+		if err != syscall.EAGAIN && err != syscall.EACCES {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("locked by another for over %s", lockWait)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}

@@ -1,0 +1,84 @@
+package filter
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"stormcheck/pkg/rows"
+)
+
+// A Stream takes a stream of rows through a tool: it reads, reports what is
+// refused, and passes each header and row to the tool.
+type Stream struct {
+	Need   []rows.Column            // a header must have them
+	Adds   []rows.Column            // added to the layout where missing, for the tool fills them
+	Idle   func() error             // called before each read that may block; its error ends the stream
+	Header func(*rows.Record) error // an unfit one too: it ends the snapshot before
+	Row    func(*rows.Record) error
+}
+
+// Run reads in to its end. It returns the error that ended it early, if one did:
+// of reading, or the first that one of the functions returned.
+func (s Stream) Run(in io.Reader, report func(error)) error {
+	reader := rows.NewReader(in, "<stdin>", s.Idle, s.Need...)
+	for {
+		record, err := reader.Read()
+		switch {
+		case err == io.EOF:
+			return nil
+		case isRefusal(err):
+			report(err)
+			if record == nil {
+				continue
+			}
+		case err != nil:
+			return err
+		case record.Header:
+			record.Add(s.Adds...)
+		}
+		handle := s.Row
+		if record.Header {
+			handle = s.Header
+		}
+		if err := handle(record); err != nil {
+			return err
+		}
+	}
+}
+
+// isRefusal reports whether err refuses a row or a header, after which reading
+// goes on.
+func isRefusal(err error) bool {
+	var fault *rows.Error
+	return errors.As(err, &fault) && !fault.Fatal
+}
+
+// Pass runs the stream of an acting filter: each header and row is written as it
+// came, a row after act has had it. act gets a function that writes what is
+// buffered, to be called before work that takes time. A reader that has gone
+// doesn't keep act from its work.
+func Pass(env Env, need, adds []rows.Column, act func(record *rows.Record, flush func())) error {
+	OutliveReader()
+	out := rows.NewWriter(env.Out)
+	write := func(record *rows.Record) error {
+		_ = out.Write(record.Cells()) // env.Out remembers a failure
+		return nil
+	}
+	defer out.Flush()
+	return Stream{
+		Need: need, Adds: adds,
+		Idle:   func() error { out.Flush(); return nil },
+		Header: write,
+		Row: func(record *rows.Record) error {
+			act(record, out.Flush)
+			return write(record)
+		},
+	}.Run(env.In, env.Report)
+}
+
+// OutliveReader makes a write to a pipe that nobody reads any more an error
+// where it would be the end of the process. Children still get the default.
+func OutliveReader() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

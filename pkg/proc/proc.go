@@ -1,0 +1,34 @@
+// Package proc is the process table: who runs what, which process exactly, and
+// signals to exactly that one. It is the only importer of go-ps, which lists
+// processes where there is no Linux /proc. On Linux the package reads /proc
+// itself: go-ps ends a name at its first ")" and so loses every process whose
+// name holds one, which would let anyone hide a storm.
+package proc
+
+// A Process is one process as its table shows it.
+type Process struct {
+	PID  int
+	PPID int
+	PGID int
+	UID  uint32 // effective uid
+	// Comm is the process name, any bytes. Of one from Table.Scan it is valid
+	// only until the function that was given the process returns.
+	Comm []byte
+	// Start is when the process started, in clock ticks (1/100 s) since the
+	// machine did. With PID it says which process this is, as PIDs are reused.
+	Start  uint64
+	Zombie bool // dead and not yet reaped, with no thread that lives
+	Kernel bool // a kernel thread
+	State  byte // proc_pid_stat(5): R, S, D, Z, T…
+}
+
+// recentTicks is what counts as recent, in clock ticks: 60 s.
+const recentTicks = 60 * ticksPerSecond
+
+// ticksPerSecond is USER_HZ, in which /proc counts. The kernel has it as 100 on
+// all machines that Go runs on.
+const ticksPerSecond = 100
+
+// Recent reports whether the process was started in the 60 s before now, which
+// is from Now.
+func (p *Process) Recent(now uint64) bool { return p.Start+recentTicks >= now }

@@ -1,0 +1,318 @@
+package rows
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/gocarina/gocsv"
+)
+
+// maxRecord is the longest record, in bytes; a longer one ends reading, so that
+// an unterminated quote doesn't take the whole input into memory.
+const maxRecord = 1 << 20
+
+// bufferSize is what a Reader asks of its input at once.
+const bufferSize = 64 << 10
+
+// ErrEmpty is the error of a stream of no bytes at all: even an empty snapshot
+// has its header, so the stage before died.
+var ErrEmpty = errors.New("no input, not even a header: the stage before failed")
+
+// An Error is a fault in the stream. After one that isn't Fatal, reading goes on.
+type Error struct {
+	Name  string // the input's name, "<stdin>"
+	Line  int    // its line, from 1
+	What  string
+	Fatal bool
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s:%d: %s", e.Name, e.Line, e.What) }
+
+// A Layout is what the header of a snapshot says: which columns there are and where.
+type Layout struct {
+	names []string        // all columns, those added behind those of the input
+	at    [numColumns]int // index in names, -1 where missing
+	width int             // columns of the input
+}
+
+// Names returns the header. It must not be changed.
+func (l *Layout) Names() []string { return l.names }
+
+// Has reports whether the layout has column c.
+func (l *Layout) Has(c Column) bool { return l.at[c] >= 0 }
+
+// Add appends those of columns that the layout lacks, for a filter that writes them.
+func (l *Layout) Add(columns ...Column) {
+	for _, c := range columns {
+		if !l.Has(c) {
+			l.at[c] = len(l.names)
+			l.names = append(l.names, c.String())
+		}
+	}
+}
+
+// newLayout takes a header. It is an error when a column has no name, a name
+// comes twice, or a needed one is missing.
+func newLayout(header []string, need []Column) (*Layout, error) {
+	l := &Layout{names: slices.Clone(header), width: len(header)}
+	for c := range l.at {
+		l.at[c] = slices.Index(header, columnNames[c])
+	}
+	for i, name := range header {
+		if j := slices.Index(header, name); j < i {
+			return l, fmt.Errorf("header: column %q twice", name)
+		}
+	}
+	for _, c := range need {
+		if !l.Has(c) {
+			return l, fmt.Errorf("header: no column %q", c)
+		}
+	}
+	return l, nil
+}
+
+// A Record is one record of the stream with its layout. It is the Reader's own,
+// valid until the next Read.
+type Record struct {
+	*Layout
+	Line   int
+	Header bool     // it is the header that begins a snapshot
+	cells  []string // of a row
+}
+
+// Cells returns all cells, of a header the names. They must not be changed.
+func (r *Record) Cells() []string {
+	if r.Header {
+		return r.names
+	}
+	return r.cells
+}
+
+// Get returns the cell of column c, "" where the layout has none.
+func (r *Record) Get(c Column) string {
+	if r.at[c] < 0 {
+		return ""
+	}
+	return r.cells[r.at[c]]
+}
+
+// Set fills the cell of column c, which the layout must have.
+func (r *Record) Set(c Column, cell string) { r.cells[r.at[c]] = cell }
+
+// Note adds a remark of the tool to the notes, which the layout must have.
+func (r *Record) Note(tool, format string, args ...any) { r.add(Notes, tool, format, args) }
+
+// Fail adds a failure of the tool to the errors, which the layout must have.
+func (r *Record) Fail(tool, format string, args ...any) { r.add(Errors, tool, format, args) }
+
+func (r *Record) add(c Column, tool, format string, args []any) {
+	message := tool + ": " + Message(fmt.Sprintf(format, args...))
+	if before := r.Get(c); before != "" {
+		message = before + "; " + message
+	}
+	r.Set(c, message)
+}
+
+// Row decodes the record.
+func (r *Record) Row() (Row, error) {
+	// gocsv gets the known columns only: it would take a header that differs
+	// in case or spaces for one of them.
+	cells := make([]string, numColumns)
+	for c := range numColumns {
+		cells[c] = r.Get(c)
+	}
+	var decoded []Row
+	err := gocsv.UnmarshalCSV(oneRecord(cells), &decoded)
+	var fault *csv.ParseError
+	switch {
+	case errors.As(err, &fault):
+		return Row{}, fault.Err // gocsv's line and column are those of our one record
+	case err != nil:
+		return Row{}, err
+	}
+	return decoded[0], nil
+}
+
+// oneRecord is a gocsv.CSVReader over the full header and one record.
+type oneRecord []string
+
+func (o oneRecord) Read() ([]string, error) { return nil, io.EOF }
+
+func (o oneRecord) ReadAll() ([][]string, error) { return [][]string{columnNames[:], o}, nil }
+
+// A Reader reads a stream record by record: RFC 4180 quoting, \r\n and a BOM
+// are taken, columns may stand in any order, a stream may be several joined.
+type Reader struct {
+	name   string
+	need   []Column
+	in     *source
+	csv    *csv.Reader
+	layout *Layout // of the present snapshot; nil before the first header
+	fit    bool    // its rows are read, not refused
+	cells  []string
+	line   int   // where the last record began
+	end    int64 // where it ended, in bytes of the input
+	fatal  error
+}
+
+// NewReader returns a Reader of in, called name in messages, whose headers must
+// have the needed columns. beforeRead is called before each read of in, which
+// may block: there a filter writes what it has. Its error ends reading.
+func NewReader(in io.Reader, name string, beforeRead func() error, need ...Column) *Reader {
+	r := &Reader{name: name, need: need, in: &source{in: in, beforeRead: beforeRead}}
+	r.csv = csv.NewReader(bufio.NewReaderSize(r.in, bufferSize)) // takes this very buffer, for it is large
+	r.csv.FieldsPerRecord = -1
+	r.csv.ReuseRecord = true
+	return r
+}
+
+// Read returns the next record. An *Error that isn't Fatal refuses one row, or
+// all rows of a header: that header is still returned, to be passed on, if it is
+// one at all. After any other error, io.EOF at the end, there is no more.
+func (r *Reader) Read() (*Record, error) {
+	for r.fatal == nil {
+		r.in.limit = r.end + maxRecord + bufferSize
+		cells, err := r.csv.Read()
+		if err != nil {
+			r.fatal = r.endError(err)
+			break
+		}
+		start := r.end
+		r.line, _ = r.csv.FieldPos(0)
+		r.end = r.csv.InputOffset()
+		switch {
+		case r.end-start > maxRecord:
+			r.fatal = r.fault(r.line, true, "record over %d bytes", maxRecord)
+		case r.in.cut() && r.end == r.in.offset:
+			r.fatal = io.EOF
+			return nil, r.fault(r.line, false, "the last line is cut")
+		case r.layout == nil || isHeader(cells):
+			return r.header(cells)
+		case r.fit:
+			return r.row(cells)
+		}
+	}
+	return nil, r.fatal
+}
+
+// isHeader reports whether the record begins a snapshot.
+func isHeader(cells []string) bool {
+	// A row's last cells are mostly empty: the count says the most first.
+	return slices.Contains(cells, "count") && slices.Contains(cells, "user") && slices.Contains(cells, "proc")
+}
+
+// header begins a snapshot. A first record that isn't a header at all isn't
+// returned, so that the next stage sees no stream either.
+func (r *Reader) header(cells []string) (*Record, error) {
+	layout, err := newLayout(cells, r.need)
+	r.layout, r.fit = layout, err == nil
+	record := &Record{Layout: layout, Line: r.line, Header: true}
+	switch {
+	case r.fit:
+		return record, nil
+	case isHeader(cells):
+		return record, r.fault(r.line, false, "%s", err)
+	}
+	return nil, r.fault(r.line, false, "%s", err)
+}
+
+func (r *Reader) row(cells []string) (*Record, error) {
+	if len(cells) != r.layout.width {
+		return nil, r.fault(r.line, false, "%d cells where the header has %d", len(cells), r.layout.width)
+	}
+	r.cells = append(r.cells[:0], cells...)
+	for len(r.cells) < len(r.layout.names) {
+		r.cells = append(r.cells, "")
+	}
+	record := &Record{Layout: r.layout, Line: r.line, cells: r.cells}
+	for _, c := range [...]Column{UID, Count, Zombies, Recent, Killed, Remaining} {
+		cell := record.Get(c)
+		if cell == "" && !slices.Contains(r.need, c) {
+			continue
+		}
+		if _, err := ParseNumber(cell); err != nil {
+			return nil, r.fault(r.line, false, "%s: %s", c, err)
+		}
+	}
+	return record, nil
+}
+
+// endError says why reading ended.
+func (r *Reader) endError(err error) error {
+	var syntax *csv.ParseError
+	switch {
+	case errors.As(err, &syntax):
+		return r.fault(syntax.Line, true, "%s", syntax.Err)
+	case errors.Is(err, errTooLong):
+		return r.fault(r.line+1, true, "record over %d bytes", maxRecord)
+	case err != io.EOF:
+		return fmt.Errorf("%s: %w", r.name, err)
+	case r.in.offset == 0:
+		return fmt.Errorf("%s: %w", r.name, ErrEmpty)
+	case r.layout == nil:
+		return r.fault(1, true, "no header")
+	}
+	return io.EOF
+}
+
+func (r *Reader) fault(line int, fatal bool, format string, args ...any) *Error {
+	return &Error{Name: r.name, Line: line, Fatal: fatal, What: fmt.Sprintf(format, args...)}
+}
+
+var errTooLong = errors.New("record too long")
+
+// source is a Reader's input without its byte order mark. It remembers how the
+// input ended, and stops where a record takes more than it may.
+type source struct {
+	in         io.Reader
+	beforeRead func() error
+	offset     int64 // bytes handed out
+	limit      int64 // the most that may be handed out now
+	last       byte
+	ended      bool
+	begun      bool
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	if s.offset >= s.limit {
+		return 0, errTooLong
+	}
+	if err := s.beforeRead(); err != nil {
+		return 0, err
+	}
+	if !s.begun {
+		s.begun = true
+		if err := s.skipBOM(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := s.in.Read(p)
+	s.offset += int64(n)
+	if n > 0 {
+		s.last = p[n-1]
+	}
+	s.ended = err == io.EOF
+	return n, err
+}
+
+// skipBOM drops a byte order mark, which some spreadsheets and shells write.
+func (s *source) skipBOM() error {
+	const bom = "\xef\xbb\xbf"
+	head := make([]byte, len(bom))
+	n, err := io.ReadFull(s.in, head)
+	if string(head[:n]) != bom {
+		s.in = io.MultiReader(bytes.NewReader(head[:n]), s.in)
+	}
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return nil // the next read tells
+	}
+	return err
+}
+
+// cut reports whether the input ended within a line.
+func (s *source) cut() bool { return s.ended && s.last != '\n' }

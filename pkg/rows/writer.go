@@ -1,0 +1,41 @@
+package rows
+
+import (
+	"bufio"
+	"io"
+	"strings"
+)
+
+// A Writer writes records. After a failure it writes nothing more and every
+// call returns that first error, so that an acting filter can finish its work
+// although its reader has gone.
+type Writer struct {
+	out *bufio.Writer
+}
+
+// NewWriter returns a Writer to out.
+func NewWriter(out io.Writer) *Writer { return &Writer{bufio.NewWriterSize(out, bufferSize)} }
+
+// Write writes one record. A cell is quoted only where it must be: cells of
+// ours never need it, a user's own column may.
+func (w *Writer) Write(record []string) error {
+	for i, cell := range record {
+		if i > 0 {
+			w.out.WriteByte(',')
+		}
+		if strings.ContainsAny(cell, ",\"\r\n") {
+			cell = `"` + strings.ReplaceAll(cell, `"`, `""`) + `"`
+		}
+		w.out.WriteString(cell)
+	}
+	return w.out.WriteByte('\n')
+}
+
+// Flush writes what is buffered.
+func (w *Writer) Flush() { _ = w.out.Flush() }
+
+// Error returns the first failure to write.
+func (w *Writer) Error() error {
+	_, err := w.out.Write(nil)
+	return err
+}
