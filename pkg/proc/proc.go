@@ -22,13 +22,6 @@ type Process struct {
 	State  byte // proc_pid_stat(5): R, S, D, Z, T…
 }
 
-// recentTicks is what counts as recent, in clock ticks: 60 s.
-const recentTicks = 60 * ticksPerSecond
-
 // ticksPerSecond is USER_HZ, in which /proc counts. The kernel has it as 100 on
 // all machines that Go runs on.
 const ticksPerSecond = 100
-
-// Recent reports whether the process was started in the 60 s before now, which
-// is from Now.
-func (p *Process) Recent(now uint64) bool { return p.Start+recentTicks >= now }

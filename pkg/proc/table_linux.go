@@ -166,6 +166,9 @@ func (t *Table) Scan(visit func(worker int, p *Process)) error {
 	return errors.Join(errs...)
 }
 
+// Detailed says that Scan tells states and start times.
+const Detailed = true
+
 // Workers is the number of goroutines from which Scan calls its function.
 func Workers() int { return workers }
 
@@ -255,3 +258,7 @@ func Now() uint64 {
 	}
 	return uint64(time.Duration(now.Nano()) / (time.Second / ticksPerSecond))
 }
+
+// Recent reports whether the process was started in the 60 s before now, which
+// is from Now.
+func (p *Process) Recent(now uint64) bool { return p.Start+60*ticksPerSecond >= now }

@@ -97,14 +97,16 @@ func fromTable(o Options) ([]rows.Row, error) {
 		if a, known := accounts[k.uid]; known {
 			user = a.Name
 		}
-		found = append(found, rows.Row{
-			User:    rows.Escape(user),
-			UID:     rows.Known(int64(k.uid)),
-			Proc:    rows.EscapeProc(k.comm),
-			Count:   rows.Known(t.count),
-			Zombies: rows.Known(t.zombies),
-			Recent:  rows.Known(t.recent),
-		})
+		row := rows.Row{
+			User:  rows.Escape(user),
+			UID:   rows.Known(int64(k.uid)),
+			Proc:  rows.EscapeProc(k.comm),
+			Count: rows.Known(t.count),
+		}
+		if proc.Detailed {
+			row.Zombies, row.Recent = rows.Known(t.zombies), rows.Known(t.recent)
+		}
+		found = append(found, row)
 	}
 	return found, nil
 }

@@ -1,0 +1,164 @@
+package threshold
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// A glob is a compiled pattern: shell globs, one alternative or more.
+type glob [][]token
+
+// A token matches one character, or any number of them.
+type token struct {
+	star   bool
+	any    bool
+	negate bool
+	ranges []span // otherwise: of these, or with negate not
+}
+
+type span struct{ low, high rune }
+
+// compile reads a pattern: *, ?, [a-z] and [!a-z] as in the shell's case, a
+// backslash that quotes the next character, and | between alternatives. Nothing
+// else is special. Where the shell would take a broken pattern for plain text,
+// compile says what is wrong with it.
+func compile(pattern string) (glob, error) {
+	var (
+		g   glob
+		alt []token
+	)
+	for rest := pattern; ; {
+		if rest == "" || rest[0] == '|' {
+			if len(alt) == 0 {
+				return nil, fmt.Errorf("%q: empty pattern", pattern)
+			}
+			g, alt = append(g, alt), nil
+			if rest == "" {
+				return g, nil
+			}
+			rest = rest[1:]
+			continue
+		}
+		var (
+			t   token
+			err error
+		)
+		if t, rest, err = nextToken(rest); err != nil {
+			return nil, fmt.Errorf("%q: %w", pattern, err)
+		}
+		alt = append(alt, t)
+	}
+}
+
+// nextToken takes one token off the pattern.
+func nextToken(p string) (t token, rest string, err error) {
+	switch p[0] {
+	case '*':
+		return token{star: true}, p[1:], nil
+	case '?':
+		return token{any: true}, p[1:], nil
+	case '[':
+		return nextSet(p[1:])
+	}
+	r, rest, err := nextChar(p)
+	return token{ranges: []span{{r, r}}}, rest, err
+}
+
+// nextSet takes the rest of a bracket expression.
+func nextSet(p string) (t token, rest string, err error) {
+	unclosed := errors.New("[ without ]")
+	p, t.negate = strings.CutPrefix(p, "!")
+	if strings.HasPrefix(p, "^") {
+		return t, "", errors.New("[^ means different things to different shells: write [! or [\\^")
+	}
+	for first := true; ; first = false {
+		if p == "" {
+			return t, "", unclosed
+		}
+		if p[0] == ']' && !first {
+			return t, p[1:], nil
+		}
+		if p[0] == '[' && len(p) > 1 && strings.IndexByte(":.=", p[1]) >= 0 {
+			return t, "", errors.New("no character classes in brackets")
+		}
+		s := span{}
+		if s.low, p, err = nextChar(p); err != nil {
+			return t, "", err
+		}
+		s.high = s.low
+		if len(p) > 1 && p[0] == '-' && p[1] != ']' {
+			if s.high, p, err = nextChar(p[1:]); err != nil {
+				return t, "", err
+			}
+		}
+		if s.low > s.high {
+			return t, "", fmt.Errorf("range %c-%c is empty", s.low, s.high)
+		}
+		t.ranges = append(t.ranges, s)
+	}
+}
+
+// nextChar takes a character that stands for itself, or one behind a backslash.
+func nextChar(p string) (r rune, rest string, err error) {
+	if p[0] == '\\' {
+		if p = p[1:]; p == "" {
+			return 0, "", errors.New("a backslash at the end quotes nothing")
+		}
+	}
+	r, size := utf8.DecodeRuneInString(p)
+	if r == utf8.RuneError && size == 1 {
+		return 0, "", errors.New("not UTF-8")
+	}
+	return r, p[size:], nil
+}
+
+// match reports whether an alternative matches the whole text.
+func (g glob) match(text string) bool {
+	for _, alt := range g {
+		if matchAll(alt, text) {
+			return true
+		}
+	}
+	return false
+}
+
+// matchAll goes through text once for each star at most: when something behind a
+// star doesn't match, only the last star can be the one that took too little.
+func matchAll(alt []token, text string) bool {
+	at, star, from := 0, -1, ""
+	for text != "" || at < len(alt) {
+		if at < len(alt) && alt[at].star {
+			star, from = at, text
+			at++
+			continue
+		}
+		if at < len(alt) && text != "" {
+			if r, size := utf8.DecodeRuneInString(text); alt[at].matches(r) {
+				text = text[size:]
+				at++
+				continue
+			}
+		}
+		if star < 0 || from == "" {
+			return false
+		}
+		_, size := utf8.DecodeRuneInString(from)
+		from = from[size:]
+		at, text = star+1, from
+	}
+	return true
+}
+
+func (t token) matches(r rune) bool {
+	if t.any {
+		return true
+	}
+	for _, s := range t.ranges {
+		if s.low <= r && r <= s.high {
+			return !t.negate
+		}
+	}
+	return t.negate
+}

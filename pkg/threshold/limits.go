@@ -1,0 +1,187 @@
+package threshold
+
+import (
+	_ "embed"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+
+	"stormcheck/pkg/rows"
+)
+
+// builtIn is the table that is in force where there is no other: the numbers of
+// the original storm check. It is installed as limits.csv.
+//
+//go:embed limits.csv
+var builtIn string
+
+// A Table is a table of limits, storm.limits(5).
+type Table struct {
+	header  []string
+	actions []string // its columns that are actions
+	rules   []rule
+}
+
+// A rule is one row of the table.
+type rule struct {
+	cells  []string
+	host   glob // nil in a table without such a column
+	user   glob
+	proc   glob // nil for the proc cell "total"
+	name   string
+	limits []rows.Limit // one for each action
+}
+
+var actionName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+
+// ParseTable reads a table, called name in messages. It returns every fault that
+// the text has; a table with a fault must not be used.
+func ParseTable(name, text string) (*Table, []error) {
+	var (
+		t      Table
+		faults []error
+	)
+	in := csv.NewReader(strings.NewReader(text))
+	in.Comment = '#'
+	in.FieldsPerRecord = -1
+	fault := func(line int, err error) { faults = append(faults, fmt.Errorf("%s:%d: %w", name, line, err)) }
+	for {
+		cells, err := in.Read()
+		if err == io.EOF {
+			break
+		}
+		var syntax *csv.ParseError
+		if errors.As(err, &syntax) {
+			fault(syntax.Line, syntax.Err)
+			return nil, faults
+		}
+		line, _ := in.FieldPos(0)
+		if t.header == nil {
+			if errs := t.readHeader(cells); len(errs) > 0 {
+				for _, err := range errs {
+					fault(line, err)
+				}
+				return nil, faults // no cell's meaning is sure
+			}
+			continue
+		}
+		for _, err := range t.readRule(cells) {
+			fault(line, err)
+		}
+	}
+	if len(faults) == 0 && len(t.rules) == 0 {
+		// A table cut to nothing would end all watching in silence.
+		faults = append(faults, fmt.Errorf("%s: no limits in it", name))
+	}
+	return &t, faults
+}
+
+func (t *Table) readHeader(cells []string) (faults []error) {
+	t.header = cells
+	for i, name := range cells {
+		if slices.Index(cells, name) < i {
+			faults = append(faults, fmt.Errorf("column %q twice", name))
+			continue
+		}
+		switch name {
+		case "host", "user", "proc":
+			continue
+		}
+		if !actionName.MatchString(name) {
+			faults = append(faults, fmt.Errorf("column %q: an action is named by small letters, digits and -", name))
+		}
+		t.actions = append(t.actions, name)
+	}
+	for _, name := range []string{"user", "proc"} {
+		if !slices.Contains(cells, name) {
+			faults = append(faults, fmt.Errorf("no column %q", name))
+		}
+	}
+	return faults
+}
+
+func (t *Table) readRule(cells []string) (faults []error) {
+	if len(cells) != len(t.header) {
+		return []error{fmt.Errorf("%d cells where the header has %d", len(cells), len(t.header))}
+	}
+	r := rule{cells: cells}
+	var user, proc string
+	for i, column := range t.header {
+		var err error
+		switch cell := cells[i]; column {
+		case "host":
+			r.host, err = compile(cell)
+		case "user":
+			user = cell
+			r.user, err = compile(cell)
+		case "proc":
+			proc = cell
+			if proc != "total" {
+				r.proc, err = compile(cell)
+			}
+		default:
+			var limit rows.Limit
+			limit, err = rows.ParseLimit(cell)
+			r.limits = append(r.limits, limit)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", column, err))
+		}
+	}
+	r.name = rows.Escape(user + "/" + proc)
+	t.rules = append(t.rules, r)
+	return faults
+}
+
+// print writes the table, as ParseTable reads it.
+func (t *Table) print(out io.Writer) error {
+	w := rows.NewWriter(out)
+	_ = w.Write(t.header) // Error has it
+	for _, r := range t.rules {
+		_ = w.Write(r.cells)
+	}
+	w.Flush()
+	return w.Error()
+}
+
+// decide returns the first rule that matches, or nil.
+func (t *Table) decide(host, user, proc string) *rule {
+	for i := range t.rules {
+		if r := &t.rules[i]; r.matches(host, user, proc) {
+			return r
+		}
+	}
+	return nil
+}
+
+// matches holds the patterns against the cells as the stream has them.
+func (r *rule) matches(host, user, proc string) bool {
+	if r.host != nil && !r.host.match(host) || !r.user.match(user) {
+		return false
+	}
+	if r.proc == nil || proc == "*" { // all of a user's processes, a row of --total
+		return r.proc == nil && proc == "*"
+	}
+	return r.proc.match(proc) || r.proc.match(proc[strings.LastIndexByte(proc, '/')+1:])
+}
+
+// reached returns the actions cell for count processes, recent of them new.
+func (t *Table) reached(r *rule, count, recent int64) string {
+	var actions []byte
+	for i, limit := range r.limits {
+		if !limit.Reached(count, recent) {
+			continue
+		}
+		if actions != nil {
+			actions = append(actions, ' ')
+		}
+		actions = append(actions, t.actions[i]...)
+		actions = append(actions, '=')
+		actions = append(actions, limit.String()...)
+	}
+	return string(actions)
+}

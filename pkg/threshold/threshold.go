@@ -1,0 +1,80 @@
+// Package threshold keeps the rows that reach a limit: a table of patterns and
+// numbers where the original storm check had a chain of conditions in code.
+package threshold
+
+import (
+	"slices"
+
+	"stormcheck/pkg/filter"
+	"stormcheck/pkg/rows"
+)
+
+// Options are what Run works with.
+type Options struct {
+	Table *Table
+	All   bool   // rows that reach no limit pass too
+	Log   string // file for the rows that reached "log"; "" for none
+}
+
+// Run takes a stream through the table.
+func Run(o Options, env filter.Env) error {
+	out := rows.NewWriter(env.Out)
+	log := filter.Log{Path: o.Log}
+	// The log comes first: a reader that has gone ends the process at the next write.
+	flush := func() error {
+		if err := log.Flush(); err != nil {
+			env.Report(err)
+		}
+		out.Flush()
+		return out.Error()
+	}
+	err := filter.Stream{
+		Need:   []rows.Column{rows.Host, rows.User, rows.Proc, rows.Count},
+		Adds:   []rows.Column{rows.Rule, rows.Actions, rows.Archived, rows.Killed, rows.Remaining, rows.Notes, rows.Errors},
+		Idle:   flush,
+		Header: func(r *rows.Record) error { return out.Write(r.Cells()) },
+		Row: func(r *rows.Record) error {
+			if !o.Table.judge(r) && !o.All {
+				return nil
+			}
+			if o.Table.logs(r) {
+				if err := log.Add(r); err != nil {
+					env.Report(err)
+				}
+			}
+			return out.Write(r.Cells())
+		},
+	}.Run(env.In, env.Report)
+	if flushed := flush(); err == nil {
+		err = flushed
+	}
+	return err
+}
+
+// judge fills the columns rule and actions of a row, and reports whether a limit
+// is reached.
+func (t *Table) judge(r *rows.Record) bool {
+	name, actions := "", ""
+	if rule := t.decide(r.Get(rows.Host), r.Get(rows.User), r.Get(rows.Proc)); rule != nil {
+		name, actions = rule.name, t.reached(rule, number(r, rows.Count), number(r, rows.Recent))
+	}
+	r.Set(rows.Rule, name)
+	r.Set(rows.Actions, actions)
+	return actions != ""
+}
+
+// number returns a cell that the reader has checked; an empty one is 0.
+func number(r *rows.Record, c rows.Column) int64 {
+	n, _ := rows.ParseNumber(r.Get(c))
+	return n
+}
+
+// logs reports whether a row goes into the log: where the table has the action
+// log, only one that reached it.
+func (t *Table) logs(r *rows.Record) bool {
+	if !slices.Contains(t.actions, "log") {
+		return true
+	}
+	_, due, _ := rows.FindAction(r.Get(rows.Actions), "log")
+	return due
+}
