@@ -51,8 +51,7 @@ type Tool struct {
 	Run      func(*cli.Context, Env) error
 }
 
-// New returns the tool as a cli.App. Run of that App prints every problem and
-// returns nil or an error that says only the exit status, for Status.
+// New returns the tool as a cli.App, for Main or Status to run.
 func New(t Tool) *cli.App {
 	flags := []cli.Flag{
 		&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this help"},
@@ -80,37 +79,24 @@ usage: {{.UsageText}}
 {{range .VisibleFlags}}  {{.}}
 {{end}}`
 
+// run is called when cli has taken the flags, and hasn't printed help.
 func (t Tool) run(c *cli.Context) error {
-	switch out := c.App.Writer; {
-	case c.Bool("help"):
-		text := &strings.Builder{}
-		cli.HelpPrinter(text, c.App.CustomAppHelpTemplate, c.App)
-		_, err := io.WriteString(out, text.String())
-		return stdoutError(err)
-	case c.Bool("version"):
-		_, err := fmt.Fprintf(out, "%s %s\n", t.Name, c.App.Version)
-		return stdoutError(err)
+	if c.Bool("version") {
+		_, err := fmt.Fprintln(c.App.Writer, t.Name, c.App.Version)
+		return err
 	}
 	if c.Args().Present() {
 		return Usagef("operand %q: rows come on standard input", c.Args().First())
 	}
 	status := 0
 	report := func(err error) {
-		fmt.Fprintf(c.App.ErrWriter, "%s: %s\n", t.Name, rows.Printable(err.Error()))
+		say(c.App, err)
 		status = failed
 	}
-	out := &checked{w: c.App.Writer}
-	err := t.Run(c, Env{In: c.App.Reader, Out: out, Report: report})
-	if err != nil && !errors.Is(err, out.err) {
+	if err := t.Run(c, Env{In: c.App.Reader, Out: c.App.Writer, Report: report}); err != nil || status == 0 {
 		return err
 	}
-	if out.err != nil {
-		return stdoutError(out.err)
-	}
-	if status != 0 {
-		return exit(status)
-	}
-	return nil
+	return exit(status)
 }
 
 // checked remembers the first failure to write, whoever overlooks it.
@@ -127,36 +113,42 @@ func (c *checked) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func stdoutError(err error) error {
-	if err == nil {
-		return nil
+// Main runs a tool with the process's own arguments, streams and exit status.
+func Main(app *cli.App) { os.Exit(Status(app, os.Args)) }
+
+// Status runs a tool, prints what ended it, and returns the exit status.
+func Status(app *cli.App, args []string) int {
+	app.Setup()
+	out := &checked{w: app.Writer}
+	app.Writer = out
+	err := app.Run(args)
+	status := 0
+	var (
+		exit  exit
+		usage usageError
+	)
+	switch {
+	case err == nil || out.err != nil && errors.Is(err, out.err):
+	case errors.As(err, &exit):
+		status = int(exit)
+	case errors.As(err, &usage):
+		say(app, err)
+		fmt.Fprintln(app.ErrWriter, "usage:", app.UsageText)
+		status = unfit
+	default:
+		say(app, err)
+		status = failed
 	}
-	return fmt.Errorf("<stdout>: %w", Cause(err))
+	if out.err != nil {
+		say(app, fmt.Errorf("<stdout>: %w", Cause(out.err)))
+		status = max(status, failed)
+	}
+	return status
 }
 
-// Main runs a tool with the process's own arguments, streams and exit status.
-func Main(app *cli.App) { os.Exit(Status(app, app.Run(os.Args))) }
-
-// Status prints what App.Run returned and returns the exit status.
-func Status(app *cli.App, err error) int {
-	var status exit
-	var usage usageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &status):
-		return int(status)
-	}
-	w := app.ErrWriter
-	if w == nil {
-		w = os.Stderr
-	}
-	fmt.Fprintf(w, "%s: %s\n", app.Name, rows.Printable(err.Error()))
-	if errors.As(err, &usage) {
-		fmt.Fprintf(w, "usage: %s\n", app.UsageText)
-		return unfit
-	}
-	return failed
+// say prints a problem, in one line without control characters.
+func say(app *cli.App, err error) {
+	fmt.Fprintf(app.ErrWriter, "%s: %s\n", app.Name, rows.Printable(err.Error()))
 }
 
 // exit is an error that only says how to end: what is wrong has been printed.
@@ -179,15 +171,26 @@ func Usagef(format string, args ...any) error { return usageError(fmt.Sprintf(fo
 func flagText(err error) string {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
-		return "no flag --" + strings.TrimPrefix(name, "-")
+		return "no flag " + dashed(name)
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
-		return "--" + strings.TrimPrefix(name, "-") + ": needs a value"
+		return dashed(name) + ": needs a value"
 	}
-	if _, rest, ok := strings.Cut(text, "for flag -"); ok {
-		return "--" + rest
+	for _, before := range []string{"for flag -", "boolean flag "} {
+		if _, rest, ok := strings.Cut(text, before); ok {
+			name, what, _ := strings.Cut(rest, ": ")
+			return dashed(name) + ": " + what
+		}
 	}
 	return text
+}
+
+// dashed returns a flag as it is written.
+func dashed(name string) string {
+	if name = strings.TrimPrefix(name, "-"); len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
 }
 
 // Cause returns what the system said, without the call and path around it,

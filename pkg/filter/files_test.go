@@ -1,0 +1,304 @@
+package filter
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"stormcheck/pkg/rows"
+)
+
+func write(t *testing.T, path, text string, mode os.FileMode) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func mkdir(t *testing.T, path string, mode os.FileMode) string {
+	t.Helper()
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TempDir is below /tmp, which is sticky, and its parts are made by this test: a
+// place that root may trust.
+func TestReadTrusted(t *testing.T) {
+	dir := t.TempDir()
+	good := write(t, dir+"/good", "limits", 0o644)
+	open := mkdir(t, dir+"/open", 0o777)
+	sticky := mkdir(t, dir+"/sticky", 0o777|os.ModeSticky)
+	closed := mkdir(t, dir+"/closed", 0o755)
+	links := map[string]string{
+		dir + "/link": good, closed + "/dir": open, dir + "/ok": closed, dir + "/loop": "loop", closed + "/up": "../open/in",
+	}
+	for name, target := range links {
+		if err := os.Symlink(target, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mkdir(t, open+"/in", 0o755)
+	if err := syscall.Mkfifo(dir+"/fifo", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	theirs := write(t, dir+"/theirs", "", 0o644)
+	theirDir := mkdir(t, dir+"/theirdir", 0o755)
+	write(t, theirDir+"/f", "", 0o644)
+	theirLink := dir + "/theirlink"
+	if err := os.Symlink(closed, theirLink); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		for _, path := range []string{theirs, theirDir, theirLink} {
+			if err := os.Lchown(path, 12345, 12345); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range []struct {
+		path     string
+		want     string // the error's end, "" for none
+		onlyRoot bool
+	}{
+		{good, "", false},
+		{write(t, sticky+"/f", "", 0o600), "", false},
+		{write(t, closed+"/f", "", 0o600), "", false},
+		{dir + "/ok/f", "", false},
+		{dir + "/absent", "no such file or directory", false},
+		{dir + "/link", "a symbolic link", false},
+		{dir + "/loop", "a symbolic link", false},
+		{dir + "/fifo", "not a regular file", false},
+		{dir, "not a regular file", false},
+		{"/dev/null", "not a regular file", false},
+		{write(t, dir+"/group", "", 0o664), "writable by group or others", true},
+		{write(t, dir+"/others", "", 0o646), "writable by group or others", true},
+		{write(t, open+"/f", "", 0o644), open + ": writable by group or others", true},
+		{write(t, open+"/in/f", "", 0o644), open + ": writable by group or others", true},
+		{closed + "/dir/f", open + ": writable by group or others", true},
+		{closed + "/up/f", open + ": writable by group or others", true},
+		{closed + "/dir/../good", open + ": writable by group or others", true},
+		{theirs, "owner is not root", true},
+		{theirDir + "/f", theirDir + ": owner is not root", true},
+		{theirLink + "/f", theirLink + ": a link that isn't root's", true},
+	} {
+		if c.onlyRoot && os.Geteuid() != 0 {
+			continue // what others could do to root's files is of no matter to them
+		}
+		_, err := ReadTrusted(c.path)
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", c.path, err)
+		case c.want != "" && (err == nil || err.Error() != c.path+": "+c.want):
+			t.Errorf("%s: %v; want %s", c.path, err, c.want)
+		}
+	}
+	if text, err := ReadTrusted(good); string(text) != "limits" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// logged is what a Log of the present test has written.
+func logged(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// logRow appends one row about user to the log.
+func logRow(t *testing.T, l *Log, user string) error {
+	t.Helper()
+	r := rows.NewReader(strings.NewReader("mine,count,user,proc,host,notes\nx,20,"+user+",imapd,moscow,n\n"), "<stdin>", func() error { return nil })
+	r.Read()
+	record, err := r.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Add(record); err != nil {
+		return err
+	}
+	return l.Flush()
+}
+
+const (
+	logHeader = "time,host,user,uid,proc,count,zombies,recent,account,rule,actions,archived,killed,remaining,notes,errors\n"
+	logLine   = ",moscow,%s,,imapd,20,,,,,,,,,n,\n"
+)
+
+func TestLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log.csv")
+	line := func(user string) string { return fmt.Sprintf(logLine, user) }
+	l := &Log{Path: path}
+	for _, user := range []string{"groucho", "harpo"} {
+		if err := logRow(t, l, user); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := logged(t, path), logHeader+line("groucho")+line("harpo"); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if info, _ := os.Stat(path); info.Mode() != 0o600 {
+		t.Errorf("mode %s", info.Mode())
+	}
+
+	// A batch that was cut by a crash stays a line of its own.
+	write(t, path, logHeader+"half a li", 0o600)
+	if err := logRow(t, l, "chico"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := logged(t, path), logHeader+"half a li\n"+line("chico"); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+
+	// What isn't ours is moved aside, and never replaced.
+	write(t, path, "dear diary\n", 0o600)
+	if err := logRow(t, l, "zeppo"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := logged(t, path), logHeader+line("zeppo"); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	aside, err := filepath.Glob(path + ".*")
+	if len(aside) != 1 || logged(t, aside[0]) != "dear diary\n" {
+		t.Errorf("moved aside: %q, %v", aside, err)
+	}
+
+	// Nothing logged, nothing made.
+	idle := &Log{Path: path + ".idle"}
+	if err := idle.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(idle.Path); err == nil {
+		t.Error("an empty log was made")
+	}
+	if err := logRow(t, &Log{}, "x"); err != nil {
+		t.Errorf("no log: %v", err)
+	}
+}
+
+func TestLogRefuses(t *testing.T) {
+	dir := t.TempDir()
+	target := write(t, dir+"/target", "", 0o600)
+	if err := os.Symlink(target, dir+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir + "/link", "/dev/full", dir, dir + "/no/such"} {
+		if err := logRow(t, &Log{Path: path}, "x"); err == nil || !strings.HasPrefix(err.Error(), path+": ") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if logged(t, target) != "" {
+		t.Error("a link was followed")
+	}
+}
+
+func TestLogTruncatesHalfABatch(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "log.csv"), logHeader, 0o600)
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(len(logHeader)) + 10, Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	err := logRow(t, &Log{Path: path}, "groucho")
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err == nil {
+		t.Error("no error where no more fits")
+	}
+	if got := logged(t, path); got != logHeader {
+		t.Errorf("left %q", got)
+	}
+}
+
+// Many at once, each with a lock of its own: no line is torn, and the header comes
+// once. The locks are those of processes, so the writers are too.
+func TestLogTogether(t *testing.T) {
+	if path := os.Getenv("LOG_TOGETHER"); path != "" {
+		for i := range 20 {
+			if err := logRow(t, &Log{Path: path}, fmt.Sprint("u", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	path := filepath.Join(t.TempDir(), "log.csv")
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			cmd := self("TestLogTogether", "LOG_TOGETHER="+path)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		}()
+	}
+	wait.Wait()
+	lines := strings.Split(logged(t, path), "\n")
+	if len(lines) != 8*20+2 || lines[0]+"\n" != logHeader {
+		t.Errorf("%d lines, first %q", len(lines), lines[0])
+	}
+	for _, line := range lines[1 : len(lines)-1] {
+		if !strings.HasPrefix(line, ",moscow,u") || !strings.HasSuffix(line, ",n,") {
+			t.Errorf("line %q", line)
+		}
+	}
+}
+
+func TestLogWaitsForItsLockASecond(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log.csv")
+	if os.Getenv("LOG_HOLD") != "" {
+		f, err := os.OpenFile(os.Getenv("LOG_HOLD"), os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK}); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("held")
+		os.Stdin.Read(make([]byte, 1))
+		return
+	}
+	cmd := self("TestLogWaitsForItsLockASecond", "LOG_HOLD="+path)
+	in, _ := cmd.StdinPipe()
+	out, _ := cmd.StdoutPipe()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.Read(make([]byte, 16))
+	err := logRow(t, &Log{Path: path}, "x")
+	in.Close()
+	cmd.Wait()
+	if err == nil || !strings.Contains(err.Error(), "locked by another") {
+		t.Errorf("got %v", err)
+	}
+	if err := logRow(t, &Log{Path: path}, "x"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// self is this test binary, to run one test with a variable set.
+func self(test, variable string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$")
+	cmd.Env = append(os.Environ(), variable)
+	return cmd
+}
