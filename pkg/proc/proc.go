@@ -21,7 +21,3 @@ type Process struct {
 	Kernel bool // a kernel thread
 	State  byte // proc_pid_stat(5): R, S, D, Z, T…
 }
-
-// ticksPerSecond is USER_HZ, in which /proc counts. The kernel has it as 100 on
-// all machines that Go runs on.
-const ticksPerSecond = 100

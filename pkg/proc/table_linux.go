@@ -249,6 +249,10 @@ func entryPID(name []byte) (pid int, ok bool) {
 	return 0, false
 }
 
+// ticksPerSecond is USER_HZ, in which /proc counts time. The kernel has it as 100
+// on all machines that Go runs on.
+const ticksPerSecond = 100
+
 // Now returns the Start of a process that starts now, for Process.Recent. It is the
 // boot clock, which no clock step moves and which runs on in suspend.
 func Now() uint64 {

@@ -1,0 +1,270 @@
+package procstat
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"stormcheck/pkg/account"
+	"stormcheck/pkg/rows"
+)
+
+// fromPS runs procstat over text, and returns the rows' user, proc, count and
+// zombies, and what was reported.
+func fromPS(t *testing.T, text string, least int64) (got []string, reported string, err error) {
+	t.Helper()
+	var out bytes.Buffer
+	o := Options{
+		Min: least, Host: "moscow", Text: strings.NewReader(text), TextName: "ps.txt",
+		Now:    func() time.Time { return time.Date(2000, 4, 25, 0, 17, 2, 999, time.FixedZone("CDT", -5*3600)) },
+		Report: func(err error) { reported += err.Error() + "\n" },
+	}
+	err = Run(o, &out)
+	lines := strings.Split(out.String(), "\n")
+	if err != nil {
+		if out.Len() > 0 {
+			t.Errorf("an error, and yet output %q", out.String())
+		}
+		return nil, reported, err
+	}
+	if lines[0] != "time,host,user,uid,proc,count,zombies,recent,account" || lines[len(lines)-1] != "" {
+		t.Errorf("output %q", out.String())
+	}
+	for _, line := range lines[1 : len(lines)-1] {
+		cells := strings.Split(line, ",")
+		if len(cells) != 9 || cells[0] != "2000-04-25T05:17:02Z" || cells[1] != "moscow" || cells[3]+cells[7]+cells[8] != "" {
+			t.Errorf("row %q", line)
+			continue
+		}
+		got = append(got, strings.Join([]string{cells[2], cells[4], cells[5], cells[6]}, "|"))
+	}
+	return got, reported, nil
+}
+
+func TestText(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		want       []string
+		reported   string
+	}{
+		{"user,comm", "USER     COMMAND\nroot     init\ngroucho  imapd\ngroucho  imapd\n", []string{"groucho|imapd|2|", "root|init|1|"}, ""},
+		{"pid,user,comm", "    PID USER     COMMAND\n      1 root     init\n     20 groucho  imapd\n", []string{"groucho|imapd|1|", "root|init|1|"}, ""},
+		{"stat", "USER     STAT COMMAND\nroot     Ss   init\ngroucho  Z    imapd <defunct>\ngroucho  S    imapd\n", []string{"groucho|imapd|2|1", "root|init|1|0"}, ""},
+		{"pid, stat", "PID USER STAT COMMAND\n1 root Ss init\n2 groucho Z+ imapd <defunct>\n", []string{"groucho|imapd|1|1", "root|init|1|0"}, ""},
+		{"Solaris", "    USER S COMMAND\n    root S /usr/lib/sendmail\n    root Z <defunct>\n", []string{"root|/usr/lib/sendmail|1|0", "root|<defunct>|1|1"}, ""},
+		{"macOS, FreeBSD", "USER COMM\nroot /sbin/launchd\n", []string{"root|/sbin/launchd|1|"}, ""},
+		{"defunct without a state", "USER COMMAND\ngroucho imapd <defunct>\n", []string{"groucho|imapd <defunct>|1|"}, ""},
+		{"defunct but alive", "USER STAT COMMAND\ngroucho S imapd <defunct>\n", []string{"groucho|imapd <defunct>|1|0"}, ""},
+		{"names", "USER COMMAND\nroot (sd-pam)\nroot Web Content\nroot a,b\"c\\\nroot *\nroot   x  y\n",
+			[]string{"root|(sd-pam)|1|", "root|Web Content|1|", `root|\x2a|1|`, `root|a\x2cb\x22c\\|1|`, "root|x  y|1|"}, ""},
+		{"no name at all", "USER     COMMAND\nroot     \n", []string{"root||1|"}, ""},
+		{"tabs, carriage returns", "USER\tCOMMAND\r\nroot\tinit\r\n", []string{"root|init|1|"}, ""},
+		{"uniq -c", "    404 groucho imapd\n      1 USER     COMMAND\n     34 root /usr/lib/sendmail\n", []string{"groucho|imapd|404|", "root|/usr/lib/sendmail|34|"}, ""},
+		{"uniq -c, header first", "      1 USER     COMMAND\n     34 root sendmail\n", []string{"root|sendmail|34|"}, ""},
+		{"uniq -c, a pair twice", " 1 root httpd\n 10 root httpd\n", []string{"root|httpd|11|"}, ""},
+		{"header only", "USER COMMAND\n", nil, ""},
+		{"a cut user", "USER COMMAND\naverylo+ imapd\nroot init\n", []string{"root|init|1|"}, "ps.txt:2: user \"averylo+\" is cut: use ps -eo user:64\n"},
+		{"not a row", "USER COMMAND\nroot\nroot init\n", []string{"root|init|1|"}, "ps.txt:2: \"root\" has no process name\n"},
+		{"an empty line", "USER COMMAND\n\nroot init\n", []string{"root|init|1|"}, "ps.txt:2: \"\" has no process name\n"},
+		{"a count that is none", "1 root init\n01 root x\n-1 root x\nx root x\n99999999999999999999 root x\n", []string{"root|init|1|"},
+			"ps.txt:2: \"01\" is not a number\nps.txt:3: \"-1\" is not a number\nps.txt:4: \"x\" is not a number\nps.txt:5: \"99999999999999999999\" is too large\n"},
+		{"a PID that is none", "PID USER COMMAND\nx root init\n", nil, "ps.txt:2: \"x\" is not a number\n"},
+		{"a state that is none", "USER STAT COMMAND\nroot 7 init\n", nil, "ps.txt:2: \"7\" is no state\n"},
+		{"cut", "USER COMMAND\nroot init\nroot ini", []string{"root|init|1|"}, "ps.txt:3: the last line is cut\n"},
+		{"hostile", "USER COMMAND\n../../etc/passwd x\n-rf \x1b[2J\na\xffb x\x00\n", []string{`-rf|\x1b[2J|1|`, `../../etc/passwd|x|1|`, `a\xffb|x\x00|1|`}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, reported, err := fromPS(t, c.text, 1)
+			if !slices.Equal(got, c.want) || reported != c.reported || err != nil {
+				t.Errorf("got %q, reported %q, %v\nwant %q, %q", got, reported, err, c.want, c.reported)
+			}
+		})
+	}
+}
+
+func TestTextRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                  "ps.txt: no input, not even a header: the stage before failed",
+		"root init\n":                       `ps.txt:1: "root init" is neither a header of ps nor a line of uniq -c`,
+		"\n":                                `ps.txt:1: "" is neither a header of ps nor a line of uniq -c`,
+		"USER COMMAND PID\nroot init 1\n":   `ps.txt:1: "USER COMMAND PID" is neither a header of ps nor a line of uniq -c`,
+		"USER COMMAND\n" + long + long + "": "ps.txt:2: line over 65536 bytes",
+	} {
+		if _, _, err := fromPS(t, text, 1); err == nil || err.Error() != want {
+			t.Errorf("%.40q: %v; want %s", text, err, want)
+		}
+	}
+	o := Options{Text: iotest.ErrReader(errors.New("broken")), TextName: "-", Now: time.Now, Report: func(error) {}}
+	if err := Run(o, &bytes.Buffer{}); err == nil || err.Error() != "-:1: broken" {
+		t.Errorf("a read that fails: %v", err)
+	}
+}
+
+var long = strings.Repeat("x", 40000)
+
+func TestOrderAndMin(t *testing.T) {
+	text, err := os.ReadFile("../../testdata/ps/incident.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := fromPS(t, string(text), 2)
+	want := []string{
+		"groucho|imapd|404|", "root|/usr/lib/sendmail|34|", "root|/opt/apache/bin/httpd|11|",
+		"webown|/opt/apache_secure/bin/httpsd|10|", "daemon|/usr/lib/ab2/dweb/sunos5/bin/dwhttpd|2|",
+	}
+	if !slices.Equal(got, want) || err != nil {
+		t.Errorf("got %q, %v\nwant %q", got, err, want)
+	}
+	got, _, _ = fromPS(t, "USER COMMAND\nb y\nb x\na z\nb x\n", 1)
+	if want := []string{"b|x|2|", "a|z|1|", "b|y|1|"}; !slices.Equal(got, want) {
+		t.Errorf("got %q; want %q", got, want)
+	}
+}
+
+func FuzzText(f *testing.F) {
+	for _, text := range []string{"USER COMMAND\nroot init\n", " 4 root init\n", "PID USER STAT COMMAND\n1 root Z x <defunct>\n"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var out bytes.Buffer
+		o := Options{Host: "h", Text: strings.NewReader(text), TextName: "-", Now: time.Now, Report: func(error) {}}
+		if err := Run(o, &out); err != nil {
+			return
+		}
+		r := rows.NewReader(&out, "-", func() error { return nil }, rows.Host, rows.User, rows.Proc, rows.Count)
+		for range strings.Count(out.String(), "\n") {
+			if _, err := r.Read(); err != nil && !strings.Contains(err.Error(), "too large") {
+				t.Fatalf("%q made %q: %v", text, out.String(), err)
+			}
+		}
+	})
+}
+
+// fromHere runs procstat over this machine's table: user/uid/comm and its counts.
+func fromHere(t *testing.T) map[string]rows.Row {
+	t.Helper()
+	var out bytes.Buffer
+	err := Run(Options{Min: 1, Host: "h", Now: time.Now, Report: func(err error) { t.Error(err) }}, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]rows.Row{}
+	r := rows.NewReader(&out, "-", func() error { return nil })
+	for {
+		record, err := r.Read()
+		if err != nil {
+			return all
+		}
+		if record.Header {
+			continue
+		}
+		row, err := record.Row()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[row.User+" "+row.Proc] = row
+	}
+}
+
+// TestTable counts processes that this test has started.
+func TestTable(t *testing.T) {
+	comm := "sleep" + strconv.Itoa(os.Getpid()%10000)
+	path := t.TempDir() + "/" + comm
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip("no sleep")
+	}
+	text, err := os.ReadFile(sleep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		cmd := exec.Command(path, "60")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	}
+	uid := uint32(os.Geteuid())
+	user := strconv.Itoa(int(uid))
+	if known, _ := account.ByUIDs([]uint32{uid}); known[uid].Name != "" {
+		user = known[uid].Name
+	}
+	var row rows.Row
+	for range 100 { // until all three have their name
+		if row = fromHere(t)[user+" "+comm]; row.Count.N == 3 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if row.Count != rows.Known(3) || row.UID != rows.Known(int64(uid)) || row.Zombies != rows.Known(0) || row.Recent != rows.Known(3) || row.Account != "" {
+		t.Errorf("%+v", row)
+	}
+	if row.Time.Location() != time.UTC || time.Since(row.Time.Time) > time.Minute {
+		t.Errorf("time %s", row.Time)
+	}
+	for name := range fromHere(t) {
+		if strings.HasPrefix(name, "root kworker") || name == "root kthreadd" {
+			t.Errorf("a kernel thread: %s", name)
+		}
+	}
+}
+
+// TestAgainstPS holds the live table against ps, for pairs that don't change.
+func TestAgainstPS(t *testing.T) {
+	if _, err := exec.LookPath("ps"); err != nil {
+		t.Skip("no ps")
+	}
+	if text, _ := exec.Command("ps", "-eo", "user:64,comm").Output(); len(text) == 0 {
+		t.Skip("no ps of procps")
+	}
+	psCounts := func() map[string]int64 {
+		text, err := exec.Command("ps", "--ppid", "2", "-p", "2", "--deselect", "-o", "user:64,comm").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := fromPS(t, string(text), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts := map[string]int64{}
+		for _, row := range got {
+			cells := strings.Split(row, "|")
+			counts[cells[0]+" "+cells[1]], _ = strconv.ParseInt(cells[2], 10, 64)
+		}
+		return counts
+	}
+	for range 20 { // processes come and go between the three looks
+		before, ours, after := psCounts(), fromHere(t), psCounts()
+		same, wrong := 0, ""
+		for name, n := range before {
+			if after[name] != n || strings.HasSuffix(name, " ps") {
+				continue
+			}
+			if ours[name].Count.N == n {
+				same++
+			} else {
+				wrong += name + "\n"
+			}
+		}
+		if wrong == "" && same > 0 {
+			return
+		}
+		if t.Failed() {
+			return
+		}
+		t.Logf("not alike: %s", wrong)
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Error("never alike in 20 tries")
+}
