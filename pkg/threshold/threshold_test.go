@@ -1,0 +1,282 @@
+package threshold
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"stormcheck/pkg/filter"
+)
+
+// table parses a table that must have no fault.
+func table(t *testing.T, text string) *Table {
+	t.Helper()
+	parsed, faults := ParseTable("limits.csv", text)
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	return parsed
+}
+
+// through takes a stream through a table; got is the rows' user, proc, rule and actions.
+func through(t *testing.T, o Options, stream string) (got []string, out, reported string) {
+	t.Helper()
+	var written bytes.Buffer
+	env := filter.Env{In: strings.NewReader(stream), Out: &written, Report: func(err error) { reported += err.Error() + "\n" }}
+	if err := Run(o, env); err != nil {
+		reported += err.Error() + "\n"
+	}
+	for line := range strings.Lines(written.String()) {
+		cells := strings.Split(strings.TrimSpace(line), ",")
+		if len(cells) == 16 && cells[0] != "time" {
+			got = append(got, strings.Join([]string{cells[2], cells[4], cells[9], cells[10]}, "|"))
+		}
+	}
+	return got, written.String(), reported
+}
+
+const header9 = "time,host,user,uid,proc,count,zombies,recent,account\n"
+
+// row is a row as procstat writes it.
+func row(user, proc string, count, recent int) string {
+	return fmt.Sprintf("2000-04-25T05:17:02Z,moscow,%s,1004,%s,%d,0,%d,\n", user, proc, count, recent)
+}
+
+func TestBuiltInTable(t *testing.T) {
+	o := Options{Table: table(t, builtIn)}
+	for _, c := range []struct {
+		proc  string
+		count int
+		want  string
+	}{
+		{"imapd", 19, ""},
+		{"imapd", 20, "*/imapd|imap|log=20"},
+		{"imapd", 59, "*/imapd|imap|log=20"},
+		{"imapd", 60, "*/imapd|imap|log=20 alert=60 archive=60"},
+		{"imapd", 99, "*/imapd|imap|log=20 alert=60 archive=60"},
+		{"imapd", 100, "*/imapd|imap|log=20 alert=60 archive=60 kill=100"},
+		{"imap", 100, "*/imapd|imap|log=20 alert=60 archive=60 kill=100"},
+		{"/usr/sbin/imapd", 404, "*/imapd|imap|log=20 alert=60 archive=60 kill=100"},
+		{"imapd2", 404, "*/*|log=20 alert=20"},
+		{"sendmail", 59, "*/sendmail|log=20"},
+		{"/usr/lib/sendmail", 60, "*/sendmail|log=20 alert=60"},
+		{"httpd", 39, "*/httpsd|httpd|log=20"},
+		{"/opt/apache_secure/bin/httpsd", 40, "*/httpsd|httpd|log=20 alert=40"},
+		{"bash", 19, ""},
+		{"bash", 20, "*/*|log=20 alert=20"},
+		{"", 20, "*/*|log=20 alert=20"},
+		{"*", 5000, ""}, // a row of --total: no row for it here
+	} {
+		got, _, reported := through(t, o, header9+row("groucho", c.proc, c.count, 0))
+		var want []string
+		if c.want != "" {
+			want = []string{"groucho|" + c.proc + "|" + c.want}
+		}
+		if !slices.Equal(got, want) || reported != "" {
+			t.Errorf("%d %s: %q, %s; want %q", c.count, c.proc, got, reported, want)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	o := Options{Table: table(t, `# a comment
+host,user,proc,log,page-me,kill
+*,root|daemon,*,,,
+mail*,groucho,imapd,,,10
+*,gro*,imapd,5,0,100|+60
+*,*,total,,500,
+*,*,\**,,7,
+*,*,"a,b",9,9,
+*,*,*,,,+30
+`)}
+	at := func(host, line string) string { return strings.Replace(line, "moscow", host, 1) }
+	for _, c := range []struct{ row, want string }{
+		{row("root", "imapd", 9999, 9999), ""},
+		{row("daemon", "x", 9999, 9999), ""},
+		{at("mail2", row("groucho", "imapd", 10, 0)), "groucho|imapd|groucho/imapd|kill=10"},
+		{at("mail2", row("groucho", "imapd", 9, 99)), ""}, // the first match decides, though a later one would be due
+		{row("groucho", "imapd", 99, 59), "groucho|imapd|gro*/imapd|log=5"},
+		{row("groucho", "imapd", 99, 60), "groucho|imapd|gro*/imapd|log=5 kill=100|+60"},
+		{row("groucho", "imapd", 100, 0), "groucho|imapd|gro*/imapd|log=5 kill=100|+60"},
+		{row("harpo", "*", 500, 0), "harpo|*|*/total|page-me=500"},
+		{row("harpo", "total", 500, 0), ""},
+		{row("harpo", `\x2a`, 500, 30), `harpo|\x2a|*/*|kill=+30`},
+		{row("harpo", `*x`, 7, 0), `harpo|*x|*/\\**|page-me=7`},
+		{row("harpo", "x", 30, 29), ""},
+		{row("harpo", "x", 30, 30), "harpo|x|*/*|kill=+30"},
+		{strings.Replace(row("harpo", "x", 30, 0), ",0,0,", ",,,", 1), ""}, // text input knows no growth
+	} {
+		got, _, reported := through(t, o, header9+c.row)
+		var want []string
+		if c.want != "" {
+			want = []string{c.want}
+		}
+		if !slices.Equal(got, want) || reported != "" {
+			t.Errorf("%s: %q, %s; want %q", c.row, got, reported, want)
+		}
+	}
+}
+
+func TestAll(t *testing.T) {
+	o := Options{Table: table(t, "user,proc,kill\ngroucho,*,5\n"), All: true}
+	got, _, _ := through(t, o, header9+row("groucho", "x", 5, 0)+row("groucho", "x", 4, 0)+row("harpo", "x", 9, 0))
+	want := []string{"groucho|x|groucho/*|kill=5", "groucho|x|groucho/*|", "harpo|x||"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q; want %q", got, want)
+	}
+}
+
+func TestStream(t *testing.T) {
+	o := Options{Table: table(t, "user,proc,alert\n*,*,2\n")}
+	const added = "rule,actions,archived,killed,remaining,notes,errors"
+	for _, c := range []struct{ name, in, out, reported string }{
+		{"header only", header9, strings.TrimSpace(header9) + "," + added + "\n", ""},
+		{"nothing", "", "", "<stdin>: no input, not even a header: the stage before failed\n"},
+		{"columns of one's own", "mine,count,proc,user,host\na b,2,x,u,h\n\"c,d\",3,x,u,h\n",
+			"mine,count,proc,user,host," + added + "\na b,2,x,u,h,*/*,alert=2,,,,,\n\"c,d\",3,x,u,h,*/*,alert=2,,,,,\n", ""},
+		{"its own output again", "host,user,proc,count," + added + "\nh,u,x,2,old,old=1,/arc/u.1,3,0,n,e\nh,u,x,1,old,old=1,,,,,\n",
+			"host,user,proc,count," + added + "\nh,u,x,2,*/*,alert=2,/arc/u.1,3,0,n,e\n", ""},
+		{"two snapshots, the second unfit", "host,user,proc,count\nh,u,x,2\nuser,proc,count\nu,x,2\n",
+			"host,user,proc,count," + added + "\nh,u,x,2,*/*,alert=2,,,,,\nuser,proc,count\n", "<stdin>:3: header: no column \"host\"\n"},
+		{"a bad row between good ones", "host,user,proc,count\nh,u,x,2\nh,u,x,-2\nh,u,y,2\n",
+			"host,user,proc,count," + added + "\nh,u,x,2,*/*,alert=2,,,,,\nh,u,y,2,*/*,alert=2,,,,,\n", "<stdin>:3: count: \"-2\" is not a number\n"},
+	} {
+		_, out, reported := through(t, o, c.in)
+		if out != c.out || reported != c.reported {
+			t.Errorf("%s: got\n%s%s\nwant\n%s%s", c.name, out, reported, c.out, c.reported)
+		}
+	}
+}
+
+func TestFaults(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"", "limits.csv: no limits in it"},
+		{"user,proc,log\n", "limits.csv: no limits in it"},
+		{"# only\n", "limits.csv: no limits in it"},
+		{"user,log\na,1\n", `limits.csv:1: no column "proc"`},
+		{"log\n1\n", "limits.csv:1: no column \"user\"\nlimits.csv:1: no column \"proc\""},
+		{"user,proc,log,log\n*,*,1,1\n", `limits.csv:1: column "log" twice`},
+		{"user,proc,user\n*,*,1\n", `limits.csv:1: column "user" twice`},
+		{"user,proc,Log\n*,*,1\n", `limits.csv:1: column "Log": an action is named by small letters, digits and -`},
+		{"user,proc,\n*,*,1\n", `limits.csv:1: column "": an action is named by small letters, digits and -`},
+		{"user,proc,kill it\n*,*,1\n", `limits.csv:1: column "kill it": an action is named by small letters, digits and -`},
+		{"# c\nuser,proc,log,kill\n*,*,many,-1\n[,x,1,1\n*,*,1\n,a||b,010,1e3\n", "limits.csv:3: log: \"many\" is not a number\n" +
+			"limits.csv:3: kill: \"-1\" is not a number\nlimits.csv:4: user: \"[\": [ without ]\nlimits.csv:5: 3 cells where the header has 4\n" +
+			"limits.csv:6: user: \"\": empty pattern\nlimits.csv:6: proc: \"a||b\": empty pattern\nlimits.csv:6: log: \"010\" is not a number\n" +
+			"limits.csv:6: kill: \"1e3\" is not a number"},
+		{"user,proc,log\n\"*,*,1\n", `limits.csv:3: extraneous or missing " in quoted-field`},
+	} {
+		_, faults := ParseTable("limits.csv", c.text)
+		var got []string
+		for _, fault := range faults {
+			got = append(got, fault.Error())
+		}
+		if strings.Join(got, "\n") != c.want {
+			t.Errorf("%q:\n%s\nwant\n%s", c.text, strings.Join(got, "\n"), c.want)
+		}
+	}
+}
+
+func FuzzParseTable(f *testing.F) {
+	f.Add(builtIn)
+	f.Add("host,user,proc,log,kill\nm*,\"a|b\",[x-z]?\\*,20,100|+60\n*,*,total,,0\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		parsed, faults := ParseTable("x", text)
+		if len(faults) > 0 {
+			return
+		}
+		var printed, again bytes.Buffer
+		if err := parsed.print(&printed); err != nil {
+			t.Fatal(err)
+		}
+		second, faults := ParseTable("y", printed.String())
+		if len(faults) > 0 {
+			t.Fatalf("%q printed %q: %v", text, printed.String(), faults)
+		}
+		if second.print(&again); again.String() != printed.String() || len(second.rules) != len(parsed.rules) {
+			t.Fatalf("%q printed %q, then %q", text, printed.String(), again.String())
+		}
+	})
+}
+
+// TestAgainstAwk holds the built-in table against a program that says the same.
+func TestAgainstAwk(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	var stream strings.Builder
+	stream.WriteString(header9)
+	procs := []string{"imapd", "imap", "/usr/sbin/imapd", "sendmail", "httpd", "/opt/httpsd", "bash", "x/y", "imapd "}
+	for range 5000 {
+		stream.WriteString(row(fmt.Sprint("u", random.IntN(9)), procs[random.IntN(len(procs))], random.IntN(130), 0))
+	}
+	cmd := exec.Command("awk", "-F,", `
+		$1 == "time" { next }
+		{ n = $6; p = $5; sub(/.*\//, "", p); a = "" }
+		n >= 20 { a = "log=20" }
+		p == "sendmail" { r = "*/sendmail"; if (n >= 60) a = a " alert=60" }
+		p ~ /^imapd?$/ { r = "*/imapd|imap"; if (n >= 60) a = a " alert=60 archive=60"; if (n >= 100) a = a " kill=100" }
+		p ~ /^https?d$/ { r = "*/httpsd|httpd"; if (n >= 40) a = a " alert=40" }
+		p !~ /^(sendmail|imapd?|https?d)$/ { r = "*/*"; if (n >= 20) a = a " alert=20" }
+		a != "" { print $3 "|" $5 "|" r "|" a }`)
+	cmd.Stdin = strings.NewReader(stream.String())
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _, _ := through(t, Options{Table: table(t, builtIn)}, stream.String())
+	if want := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"); !slices.Equal(got, want) {
+		t.Errorf("%d rows, awk has %d", len(got), len(want))
+	}
+}
+
+func TestLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log.csv")
+	stream := header9 + row("groucho", "imapd", 20, 0) + row("harpo", "imapd", 5, 0) + row("chico", "vi", 100, 0)
+	logged := func() string { text, _ := os.ReadFile(path); os.Remove(path); return string(text) }
+	const want = "2000-04-25T05:17:02Z,moscow,groucho,1004,imapd,20,0,0,,*/imapd,log=20,,,,,\n"
+
+	through(t, Options{Table: table(t, "user,proc,log,alert\n*,imapd,20,5\n*,*,,1\n"), Log: path}, stream)
+	if got := logged(); !strings.HasSuffix(got, "errors\n"+want) || strings.Count(got, "\n") != 2 {
+		t.Errorf("with a column log: %q", got)
+	}
+	through(t, Options{Table: table(t, "user,proc,alert\n*,imapd,20\n"), Log: path}, stream)
+	if got := logged(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "alert=20") {
+		t.Errorf("without: %q", got)
+	}
+	_, out, reported := through(t, Options{Table: table(t, builtIn), Log: "/nonexistent/log"}, stream)
+	if reported != "/nonexistent/log: no such file or directory\n" || strings.Count(out, "\n") != 3 {
+		t.Errorf("a log that can't be had: %q, %q", reported, out)
+	}
+}
+
+// A row is out before the next is waited for.
+func TestRowsAreNotHeldBack(t *testing.T) {
+	in, feed := io.Pipe()
+	from, out := io.Pipe()
+	done := make(chan error)
+	go func() {
+		done <- Run(Options{Table: table(t, builtIn)}, filter.Env{In: in, Out: out, Report: func(err error) { t.Error(err) }})
+		out.Close()
+	}()
+	buffer := make([]byte, 1000)
+	for _, line := range []string{header9, row("groucho", "imapd", 404, 0), row("harpo", "imapd", 405, 0)} {
+		io.WriteString(feed, line)
+		n, err := from.Read(buffer)
+		if err != nil || !strings.Contains(string(buffer[:n]), strings.TrimSpace(line)) {
+			t.Errorf("after %q: %q, %v", line, buffer[:n], err)
+		}
+	}
+	feed.Close()
+	if _, err := from.Read(buffer); err != io.EOF {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
