@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,8 +31,12 @@ var ErrNone = errors.New("no such account")
 const deadline = 2 * time.Second
 
 // passwd is the file that is read first, as nsswitch.conf has it on nearly all
-// machines. It is a variable for tests.
-var passwd = "/etc/passwd"
+// machines, and getents is where systems have getent: PATH isn't asked, for cron's
+// is short. They are variables for tests.
+var (
+	passwd  = "/etc/passwd"
+	getents = []string{"/usr/bin/getent", "/bin/getent"}
+)
 
 // ByUIDs looks all uids up, at once. Those that have no account are missing from
 // the map. After an error, which is never ErrNone, uids that are missing may have one.
@@ -93,6 +98,31 @@ func ByName(name string) (Account, error) {
 	return Account{}, err
 }
 
+// Resolve returns the account that a user name and, where it is known, a uid both
+// mean. The name service must not contradict, but its silence is no refusal where
+// the uid is known: in a storm it may not answer. Home is "" then. A user that is
+// only the uid's number may be an account whose name couldn't be found out, and
+// one to be spared: there the name service must say that it has none.
+func Resolve(user string, uid uint32, known bool) (Account, error) {
+	if known && user == strconv.FormatUint(uint64(uid), 10) {
+		found, err := ByUIDs([]uint32{uid})
+		if a, named := found[uid]; named {
+			return Account{}, fmt.Errorf("uid %d is account %s", uid, a.Name)
+		}
+		return Account{Name: user, UID: uid}, err
+	}
+	a, err := ByName(user)
+	switch {
+	case err == nil && known && a.UID != uid:
+		return Account{}, fmt.Errorf("account %s has uid %d and not %d", user, a.UID, uid)
+	case errors.Is(err, ErrNone):
+		return Account{}, fmt.Errorf("user %s: %w", user, err)
+	case err != nil && known:
+		return Account{Name: user, UID: uid}, nil
+	}
+	return a, err
+}
+
 // eachInFile passes each entry of /etc/passwd to f.
 func eachInFile(f func(Account)) error {
 	text, err := os.ReadFile(passwd)
@@ -120,8 +150,8 @@ func parse(line string) (Account, bool) {
 // getent asks for keys, names or uids, all in one call. Where there is no getent
 // there are no NSS modules either (the C library brings both): /etc/passwd was all.
 func getent(keys []string) (answer []Account, err error) {
-	path := find()
-	if path == "" {
+	there := slices.IndexFunc(getents, func(path string) bool { _, err := os.Stat(path); return err == nil })
+	if there < 0 {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
@@ -129,7 +159,7 @@ func getent(keys []string) (answer []Account, err error) {
 	for len(keys) > 0 && err == nil {
 		part := keys[:min(len(keys), 1000)] // far below the limit of arguments
 		keys = keys[len(part):]
-		cmd := exec.CommandContext(ctx, path, append([]string{"passwd"}, part...)...)
+		cmd := exec.CommandContext(ctx, getents[there], append([]string{"passwd"}, part...)...)
 		cmd.WaitDelay = time.Second // for a child that keeps the pipe open
 		var out bytes.Buffer
 		cmd.Stdout = &out
@@ -150,14 +180,4 @@ func getent(keys []string) (answer []Account, err error) {
 		}
 	}
 	return answer, err
-}
-
-// find returns where getent is, or "". It doesn't ask PATH: cron's is short.
-func find() string {
-	for _, path := range []string{"/usr/bin/getent", "/bin/getent"} {
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
-	return ""
 }

@@ -3,9 +3,6 @@ package filter
 import (
 	"errors"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"stormcheck/pkg/rows"
 )
@@ -55,30 +52,3 @@ func isRefusal(err error) bool {
 	var fault *rows.Error
 	return errors.As(err, &fault) && !fault.Fatal
 }
-
-// Pass runs the stream of an acting filter: each header and row is written as it
-// came, a row after act has had it. act gets a function that writes what is
-// buffered, to be called before work that takes time. A reader that has gone
-// doesn't keep act from its work.
-func Pass(env Env, need, adds []rows.Column, act func(record *rows.Record, flush func())) error {
-	OutliveReader()
-	out := rows.NewWriter(env.Out)
-	write := func(record *rows.Record) error {
-		_ = out.Write(record.Cells()) // env.Out remembers a failure
-		return nil
-	}
-	defer out.Flush()
-	return Stream{
-		Need: need, Adds: adds,
-		Idle:   func() error { out.Flush(); return nil },
-		Header: write,
-		Row: func(record *rows.Record) error {
-			act(record, out.Flush)
-			return write(record)
-		},
-	}.Run(env.In, env.Report)
-}
-
-// OutliveReader makes a write to a pipe that nobody reads any more an error
-// where it would be the end of the process. Children still get the default.
-func OutliveReader() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 
+	"stormcheck/pkg/filter"
 	"stormcheck/pkg/rows"
 )
 
@@ -18,9 +19,9 @@ const nobody = 65534
 func spared(uid uint32) error {
 	switch {
 	case uid == 0:
-		return noted("root's processes are left alone")
+		return filter.Note("root's processes are left alone")
 	case uid < firstUserUID() || uid == nobody:
-		return noted("a system account's processes are left alone")
+		return filter.Note("a system account's processes are left alone")
 	}
 	return nil
 }

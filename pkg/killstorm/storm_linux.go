@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
 )
@@ -88,10 +89,10 @@ func (o Options) end(record *rows.Record, uid uint32, comm string, limit rows.Li
 		if !o.DryRun {
 			record.Set(rows.Killed, "0")
 		}
-		return noted(fmt.Sprintf("subsided to %d", count))
+		return filter.Note(fmt.Sprintf("subsided to %d", count))
 	}
 	if o.DryRun {
-		return noted(s.wouldKill())
+		return filter.Note(s.wouldKill())
 	}
 
 	ended := make(chan os.Signal, 1)
@@ -111,7 +112,7 @@ func (o Options) end(record *rows.Record, uid uint32, comm string, limit rows.Li
 	record.Set(rows.Killed, fmt.Sprint(killed))
 	record.Set(rows.Remaining, fmt.Sprint(remaining))
 	if len(s.refused) > 0 {
-		record.Note("killstorm", "refused: %s", s.refusals())
+		err = errors.Join(filter.Note("refused: "+s.refusals()), err)
 	}
 	if remaining > 0 {
 		err = errors.Join(fmt.Errorf("%d remaining: %s", remaining, s.resistance()), err)

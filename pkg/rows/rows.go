@@ -224,11 +224,11 @@ func FindAction(actions, name string) (limit Limit, due bool, err error) {
 			continue
 		}
 		if due {
-			return Limit{}, true, fmt.Errorf("actions: %q twice", name)
+			return Limit{}, true, fmt.Errorf("actions: %s twice", name)
 		}
 		due = true
 		if limit, err = ParseLimit(cell); err != nil || limit == (Limit{}) {
-			return Limit{}, true, fmt.Errorf("actions: %q has no limit", word)
+			return Limit{}, true, fmt.Errorf("actions: %s has no limit", word)
 		}
 	}
 	return limit, due, nil

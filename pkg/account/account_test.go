@@ -1,0 +1,206 @@
+package account
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// services gives the test a passwd file and a getent that is a shell script, none
+// where script is "".
+func services(t *testing.T, file, script string) {
+	t.Helper()
+	dir := t.TempDir()
+	oldFile, oldGetents := passwd, getents
+	t.Cleanup(func() { passwd, getents = oldFile, oldGetents })
+	passwd, getents = dir+"/passwd", []string{dir + "/none", dir + "/getent"}
+	if err := os.WriteFile(passwd, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if script != "" {
+		if err := os.WriteFile(dir+"/getent", []byte("#!/bin/sh\n"+script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const file = `root:x:0:0:root:/root:/bin/sh
++nis:::::::
+toor:x:0:0:second name of 0:/root:/bin/sh
+groucho:x:1004:100:Julius:/home/groucho:/bin/sh
+broken:x
+bad:x:-3:0::/:
+# none:x:7:7::/:
+last:x:4294967294:0::/last:`
+
+// ldap is a getent that knows harpo, 2000, and 3000, whose name is digits.
+const ldap = `shift
+status=2
+for key; do
+	case $key in
+	harpo | 2000) echo harpo:x:2000:100:Adolph:/home/harpo:/bin/sh ;;
+	3000) echo 4711:x:3000:100::/home/4711: ;;
+	1004) echo shadowed:x:1004:1::/: ;;
+	esac
+done
+exit $status`
+
+func TestByUIDs(t *testing.T) {
+	services(t, file, `echo "$*" >>"${0%/*}/asked"
+`+ldap)
+	got, err := ByUIDs([]uint32{0, 1004, 2000, 3000, 5000, 4294967294})
+	want := map[uint32]Account{
+		0:          {"root", 0, "/root"},
+		1004:       {"groucho", 1004, "/home/groucho"},
+		2000:       {"harpo", 2000, "/home/harpo"},
+		3000:       {"4711", 3000, "/home/4711"},
+		4294967294: {"last", 4294967294, "/last"},
+	}
+	if !maps.Equal(got, want) || err != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+	asked, _ := os.ReadFile(filepath.Dir(passwd) + "/asked")
+	if string(asked) != "passwd 2000 3000 5000\n" { // once, and only for what isn't in the file
+		t.Errorf("asked %q", asked)
+	}
+}
+
+func TestByUIDsAsksInParts(t *testing.T) {
+	services(t, "", `shift; for key; do echo "u$key:x:$key:1::/:"; done`)
+	var uids []uint32
+	for uid := range uint32(2500) {
+		uids = append(uids, uid)
+	}
+	got, err := ByUIDs(uids)
+	if len(got) != 2500 || got[2499].Name != "u2499" || err != nil {
+		t.Errorf("%d names, %v", len(got), err)
+	}
+}
+
+func TestNoAnswer(t *testing.T) {
+	for script, want := range map[string]string{
+		"sleep 20 & sleep 20":               "name service: no answer within 2s",
+		"exit 1":                            "name service: getent: exit status 1",
+		"kill -9 $$":                        "name service: getent: signal: killed",
+		"echo harpo:x:2000:1::/: ; exit 70": "name service: getent: exit status 70",
+	} {
+		services(t, file, script)
+		start := time.Now()
+		got, err := ByUIDs([]uint32{0, 2000})
+		if got[0].Name != "root" || err == nil || err.Error() != want {
+			t.Errorf("%s: %v, %v; want %s", script, got, err, want)
+		}
+		if _, err := ByName("zeppo"); err == nil || errors.Is(err, ErrNone) {
+			t.Errorf("%s: ByName: %v", script, err)
+		}
+		if took := time.Since(start); took > 15*time.Second {
+			t.Errorf("%s: took %s", script, took)
+		}
+	}
+}
+
+func TestNoGetent(t *testing.T) {
+	services(t, file, "")
+	if got, err := ByUIDs([]uint32{0, 2000}); len(got) != 1 || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := ByName("harpo"); err != ErrNone {
+		t.Error(err)
+	}
+	passwd += "/none"
+	if _, err := ByUIDs([]uint32{0}); err == nil {
+		t.Error("no error where passwd can't be read")
+	}
+}
+
+func TestByName(t *testing.T) {
+	services(t, file, ldap)
+	for name, want := range map[string]Account{
+		"root":    {"root", 0, "/root"},
+		"toor":    {"toor", 0, "/root"},
+		"groucho": {"groucho", 1004, "/home/groucho"},
+		"harpo":   {"harpo", 2000, "/home/harpo"},
+	} {
+		if got, err := ByName(name); got != want || err != nil {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"", "zeppo", "2000", "-n", "--help", "+nis", "x:x", "harpo\n", "gr"} {
+		if got, err := ByName(name); err != ErrNone {
+			t.Errorf("%q: %v, %v", name, got, err)
+		}
+	}
+}
+
+func TestResolve(t *testing.T) {
+	const unknown = ^uint32(0)
+	silent := "exit 1"
+	for _, c := range []struct {
+		script string
+		user   string
+		uid    uint32
+		want   Account
+		err    string
+	}{
+		{ldap, "groucho", 1004, Account{"groucho", 1004, "/home/groucho"}, ""},
+		{ldap, "groucho", unknown, Account{"groucho", 1004, "/home/groucho"}, ""},
+		{ldap, "harpo", 2000, Account{"harpo", 2000, "/home/harpo"}, ""},
+		{ldap, "toor", 0, Account{"toor", 0, "/root"}, ""},
+		{ldap, "groucho", 1005, Account{}, "account groucho has uid 1004 and not 1005"},
+		{ldap, "groucho", 0, Account{}, "account groucho has uid 1004 and not 0"},
+		{ldap, "zeppo", 5000, Account{}, "user zeppo: no such account"},
+		{ldap, "zeppo", unknown, Account{}, "user zeppo: no such account"},
+		{ldap, "5000", 5000, Account{"5000", 5000, ""}, ""},
+		{ldap, "2000", 2000, Account{}, "uid 2000 is account harpo"},
+		{ldap, "1004", 1004, Account{}, "uid 1004 is account groucho"},
+		{ldap, "5000", 5001, Account{}, "user 5000: no such account"},
+		{ldap, "5000", unknown, Account{}, "user 5000: no such account"},
+		// In silence the uid is enough, but not the uid alone.
+		{silent, "groucho", 1004, Account{"groucho", 1004, "/home/groucho"}, ""},
+		{silent, "harpo", 2000, Account{"harpo", 2000, ""}, ""},
+		{silent, "harpo", unknown, Account{}, "name service: getent: exit status 1"},
+		{silent, "groucho", 1005, Account{}, "account groucho has uid 1004 and not 1005"},
+		{silent, "2000", 2000, Account{"2000", 2000, ""}, "name service: getent: exit status 1"},
+		{silent, "1004", 1004, Account{}, "uid 1004 is account groucho"},
+	} {
+		services(t, file, c.script)
+		got, err := Resolve(c.user, c.uid, c.uid != unknown)
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if text != c.err || got != c.want {
+			t.Errorf("%s, %d (%.6s): %+v, %v; want %+v, %s", c.user, c.uid, c.script, got, err, c.want, c.err)
+		}
+	}
+}
+
+// TestHere asks this machine, which knows root whatever it is.
+func TestHere(t *testing.T) {
+	got, err := ByUIDs([]uint32{0, 4242424242})
+	if got[0].Name != "root" || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if a, err := ByName("root"); a.UID != 0 || err != nil {
+		t.Errorf("%v, %v", a, err)
+	}
+	if _, err := ByName("no-such-account"); err != ErrNone {
+		t.Error(err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for line := range strings.Lines(file) {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		if a, ok := parse(line); ok && (a.Name == "" || strings.Contains(a.Name, ":") || slices.Contains([]byte("+-#"), a.Name[0])) {
+			t.Errorf("%q: %+v", line, a)
+		}
+	})
+}

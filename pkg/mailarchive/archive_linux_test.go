@@ -1,0 +1,201 @@
+package mailarchive
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestArchiveDirectory(t *testing.T) {
+	for name, c := range map[string]struct {
+		make func(s *stage)
+		want string
+	}{
+		"missing": {want: "no such file or directory", make: func(s *stage) {
+			s.try(os.Remove(s.archive))
+		}},
+		"link": {want: "not a directory or a symbolic link to one", make: func(s *stage) {
+			s.try(os.Rename(s.archive, s.top+"/elsewhere"))
+			s.try(os.Symlink("elsewhere", s.archive))
+		}},
+		"file": {want: "not a directory or a symbolic link to one", make: func(s *stage) {
+			s.try(os.Remove(s.archive))
+			s.write(s.archive, "")
+		}},
+		"world-writable": {want: "writable by group or others", make: func(s *stage) {
+			s.try(os.Chmod(s.archive, 0o702))
+		}},
+		"group-writable": {want: "writable by group or others", make: func(s *stage) {
+			s.try(os.Chmod(s.archive, 0o720))
+		}},
+		"sticky": {want: "writable by group or others", make: func(s *stage) {
+			s.try(os.Chmod(s.archive, 0o777|fs.ModeSticky))
+		}},
+		"another's": {want: "belongs to uid 4242 and not to 0", make: func(s *stage) {
+			if err := os.Chown(s.archive, 4242, 0); err != nil {
+				s.Skipf("chown: %v", err)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			s.write(s.mailbox, "From chico\n")
+			c.make(s)
+			s.gives("", "", "mailarchive: "+s.archive+": "+c.want)
+			if entries, _ := os.ReadDir(s.archive); len(entries) > 0 {
+				t.Errorf("copied: %v", entries)
+			}
+		})
+	}
+	s := newStage(t)
+	s.write(s.mailbox, "")
+	s.try(os.Chmod(s.archive, 0o755)) // its readers are the administrator's choice
+	s.gives(s.archive+"/"+groucho+"."+epoch, "", "")
+}
+
+// notmpfile runs f where the file system seems to have no O_TMPFILE.
+func notmpfile(t *testing.T, f func()) {
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with its filter
+		const flags = 16 + 2*8 // where seccomp_data has openat's third argument, seccomp(2)
+		program := []unix.SockFilter{
+			{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
+			{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 3, K: unix.SYS_OPENAT},
+			{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: flags},
+			{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, Jf: 1, K: unix.O_TMPFILE &^ unix.O_DIRECTORY},
+			{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EOPNOTSUPP)},
+			{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+		}
+		err = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+		if err == nil {
+			err = unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER,
+				uintptr(unsafe.Pointer(&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})), 0, 0)
+		}
+		if err == nil {
+			f()
+		}
+	}()
+	if <-done; err != nil {
+		t.Skipf("seccomp: %v", err)
+	}
+}
+
+// eachWay runs f with the two ways to make a file.
+func eachWay(t *testing.T, f func(s *stage)) {
+	t.Run("O_TMPFILE", func(t *testing.T) { f(newStage(t)) })
+	t.Run("O_EXCL", func(t *testing.T) {
+		s := newStage(t)
+		s.around = func(run func()) { notmpfile(t, run) }
+		f(s)
+	})
+}
+
+func TestTemporaryName(t *testing.T) {
+	s := newStage(t)
+	d, err := openDirectory(s.archive)
+	s.try(err)
+	defer d.Close()
+	var f *draft
+	notmpfile(t, func() { f, err = d.draft("x") })
+	s.try(err)
+	s.archiveHolds(fmt.Sprintf(".x.tmp%d", os.Getpid()))
+	f.discard()
+	s.archiveHolds()
+}
+
+func TestNameTaken(t *testing.T) {
+	eachWay(t, func(s *stage) {
+		s.write(s.mailbox, "From chico\n")
+		s.write(s.top+"/victim", "victim")
+		name := s.archive + "/" + groucho + "." + epoch
+		s.write(name, "older copy")
+		s.try(os.Symlink(s.top+"/victim", name+".1"))
+		s.try(os.Symlink(s.top+"/nowhere", name+".2"))
+		s.try(os.Link(s.top+"/victim", name+".3"))
+		s.try(os.Mkdir(name+".4", 0o700))
+		s.try(unix.Mkfifo(name+".5", 0o600))
+		victim := s.stat(s.top + "/victim")
+		s.gives(name+".6", "", "")
+		s.holds(name+".6", "From chico\n")
+		s.holds(name, "older copy")
+		if now := s.stat(s.top + "/victim"); now != victim {
+			s.Errorf("the victim was %+v, is %+v", victim, now)
+		}
+		if _, err := os.Lstat(s.top + "/nowhere"); err == nil {
+			s.Error("a dangling link was written through")
+		}
+		if entries, _ := os.ReadDir(name + ".4"); len(entries) > 0 {
+			s.Errorf("in the directory: %v", entries)
+		}
+		base := filepath.Base(name)
+		s.archiveHolds(base, base+".1", base+".2", base+".3", base+".4", base+".5", base+".6")
+	})
+}
+
+func TestSameSecond(t *testing.T) {
+	eachWay(t, func(s *stage) {
+		name := s.archive + "/" + groucho + "." + epoch
+		s.write(s.pop, "first")
+		s.gives(name+".pop", "", "")
+		s.write(s.pop, "second")
+		s.gives(name+".pop.1", "", "")
+		s.holds(name+".pop", "first")
+		s.holds(name+".pop.1", "second")
+	})
+}
+
+func TestAllNamesTaken(t *testing.T) {
+	eachWay(t, func(s *stage) {
+		s.write(s.mailbox, "")
+		name := s.archive + "/" + groucho + "." + epoch
+		s.try(os.Symlink("x", name))
+		for n := 1; n < 999; n++ {
+			s.try(os.Symlink("x", fmt.Sprintf("%s.%d", name, n)))
+		}
+		s.gives(name+".999", "", "")
+		s.gives("", "", "mailarchive: "+s.mailbox+": link "+name+": file exists")
+		if entries, _ := os.ReadDir(s.archive); len(entries) != 1000 {
+			s.Errorf("%d names in the archive", len(entries))
+		}
+	})
+}
+
+// A full disk leaves nothing behind, and the next mailbox has its try.
+func TestFull(t *testing.T) {
+	eachWay(t, func(s *stage) {
+		if err := unix.Mount("tmpfs", s.archive, "tmpfs", 0, "size=64k,mode=700"); err != nil {
+			s.Skipf("mount: %v", err)
+		}
+		s.Cleanup(func() { _ = unix.Unmount(s.archive, unix.MNT_DETACH) })
+		s.write(s.mailbox, strings.Repeat("x", 100_000))
+		s.write(s.pop, "From harpo\n")
+		name := groucho + "." + epoch
+		archived, _, errors := s.row()
+		if archived != s.archive+"/"+name+".pop" || !strings.HasSuffix(errors, "no space left on device") {
+			s.Errorf("archived %q, errors %q", archived, errors)
+		}
+		s.archiveHolds(name + ".pop")
+	})
+}
+
+func TestNameTooLong(t *testing.T) {
+	eachWay(t, func(s *stage) {
+		suffix := strings.Repeat("x", 250-len(groucho))
+		s.boxes("{user}" + suffix)
+		s.write(s.mailbox+suffix, "")
+		if archived, _, errors := s.row(); archived != "" || !strings.HasSuffix(errors, "file name too long") {
+			s.Errorf("archived %q, errors %q", archived, errors)
+		}
+		s.archiveHolds()
+	})
+}

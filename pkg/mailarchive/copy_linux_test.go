@@ -1,0 +1,225 @@
+package mailarchive
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stormcheck/pkg/mailbox"
+)
+
+// A copy is what cp -p makes, but for the set-ID and sticky bits.
+func TestLikeCp(t *testing.T) {
+	for _, mode := range []uint32{0o600, 0o660, 0o400, 0o777, 0o6755, 0o1644} {
+		eachWay(t, func(s *stage) {
+			s.write(s.mailbox, "From chico\n")
+			if os.Geteuid() == 0 {
+				s.try(os.Chown(s.mailbox, uid, 8))
+			}
+			s.try(unix.Chmod(s.mailbox, mode))
+			s.try(unix.UtimesNano(s.mailbox, []unix.Timespec{{Sec: 956600000, Nsec: 123456789}, {Sec: 956639821, Nsec: 987654321}}))
+			before := s.stat(s.mailbox)
+			name := s.archive + "/" + groucho + "." + epoch
+			s.gives(name, "", "")
+			if after := s.stat(s.mailbox); after != before {
+				s.Errorf("%o: the mailbox was %+v, is %+v", mode, before, after)
+			}
+			if out, err := exec.Command("cp", "-p", s.mailbox, s.top+"/cp").CombinedOutput(); err != nil {
+				s.Skipf("cp: %v: %s", err, out)
+			}
+			ours, theirs := s.stat(name), s.stat(s.top+"/cp")
+			if ours.Mode != theirs.Mode&^0o7000 || ours.Uid != theirs.Uid || ours.Gid != theirs.Gid ||
+				ours.Mtim != theirs.Mtim || ours.Atim != before.Atim || ours.Nlink != 1 {
+				s.Errorf("%o: ours is %+v, cp's %+v", mode, ours, theirs)
+			}
+			s.holds(name, "From chico\n")
+		})
+	}
+}
+
+// Large is more than any buffer, and no multiple of one.
+func TestLarge(t *testing.T) {
+	s := newStage(t)
+	text := strings.Repeat("From chico\n\n\x00", 1_000_003)
+	s.write(s.mailbox, text)
+	s.gives(s.archive+"/"+groucho+"."+epoch, "", "")
+	s.holds(s.archive+"/"+groucho+"."+epoch, text)
+}
+
+func TestHolesStayHoles(t *testing.T) {
+	const gap = 8 << 20
+	s := newStage(t)
+	s.write(s.mailbox, "")
+	f, err := os.OpenFile(s.mailbox, os.O_WRONLY, 0)
+	s.try(err)
+	for _, at := range []int64{gap, 2 * gap, 3*gap + 5} {
+		_, err := f.WriteAt([]byte("From chico\n"), at)
+		s.try(err)
+	}
+	s.try(f.Truncate(5 * gap))
+	s.try(f.Close())
+	name := s.archive + "/" + groucho + "." + epoch
+	s.gives(name, "", "")
+	want, err := os.ReadFile(s.mailbox)
+	s.try(err)
+	s.holds(name, string(want))
+	if from, to := s.stat(s.mailbox), s.stat(name); to.Blocks > from.Blocks+64 {
+		t.Errorf("%d blocks, the mailbox has %d", to.Blocks, from.Blocks)
+	}
+}
+
+func TestTerabyte(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	if err := os.Truncate(s.mailbox, 1<<40); err != nil {
+		t.Skipf("truncate: %v", err)
+	}
+	name := s.archive + "/" + groucho + "." + epoch
+	begin := time.Now()
+	s.gives(name, "", "")
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("took %s", took)
+	}
+	if to := s.stat(name); to.Size != 1<<40 || to.Blocks > 64 {
+		t.Errorf("%d bytes, %d blocks", to.Size, to.Blocks)
+	}
+}
+
+// Another file system is another way to copy.
+func TestAcrossFileSystems(t *testing.T) {
+	s := newStage(t)
+	shm, err := os.MkdirTemp("/dev/shm", "mailarchive")
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(shm) })
+	s.try(os.Chmod(shm, 0o755))
+	s.spool, s.mailbox = shm, shm+"/"+groucho
+	s.boxes("{user}")
+	text := strings.Repeat("From chico\n", 300_000)
+	s.write(s.mailbox, text)
+	s.gives(s.archive+"/"+groucho+"."+epoch, "", "")
+	s.holds(s.archive+"/"+groucho+"."+epoch, text)
+}
+
+// While a mailbox changes it is copied again. The mailbox is opened before and
+// after each copy: what a mail program does in between, these do then.
+func TestChanging(t *testing.T) {
+	rewrite := func(s *stage, text string) { // in place, with its mtime put back
+		st := s.stat(s.mailbox)
+		f, err := os.OpenFile(s.mailbox, os.O_WRONLY, 0)
+		s.try(err)
+		_, err = f.WriteString(text)
+		s.try(err)
+		s.try(f.Close())
+		s.try(unix.UtimesNano(s.mailbox, []unix.Timespec{st.Atim, st.Mtim}))
+	}
+	replace := func(s *stage, text string) { // by another of the same size and time
+		st := s.stat(s.mailbox)
+		s.write(s.mailbox+".new", text)
+		s.try(unix.UtimesNano(s.mailbox+".new", []unix.Timespec{st.Atim, st.Mtim}))
+		s.try(os.Rename(s.mailbox+".new", s.mailbox))
+	}
+	appendTo := func(s *stage, text string) {
+		f, err := os.OpenFile(s.mailbox, os.O_WRONLY|os.O_APPEND, 0)
+		s.try(err)
+		_, err = f.WriteString(text)
+		s.try(err)
+		s.try(f.Close())
+	}
+	remove := func(s *stage, _ string) { s.try(os.Remove(s.mailbox)) }
+	type change func(s *stage, text string)
+	for name, c := range map[string]struct {
+		changes []change // after the first copy, the second…
+		texts   []string
+		want    string
+		torn    bool
+	}{
+		"not":             {want: "message 0"},
+		"rewritten":       {changes: []change{rewrite}, texts: []string{"message 1"}, want: "message 1"},
+		"replaced":        {changes: []change{replace}, texts: []string{"message 1"}, want: "message 1"},
+		"grown":           {changes: []change{appendTo}, texts: []string{"message 1"}, want: "message 0message 1"},
+		"twice":           {changes: []change{rewrite, replace}, texts: []string{"message 1", "message 2"}, want: "message 2"},
+		"always":          {changes: []change{rewrite, rewrite, rewrite}, texts: []string{"message 1", "message 2", "message 3"}, want: "message 2", torn: true},
+		"removed":         {changes: []change{remove}, texts: []string{""}, want: "message 0", torn: true},
+		"grown, removed":  {changes: []change{appendTo, remove}, texts: []string{"!", ""}, want: "message 0!", torn: true},
+		"always replaced": {changes: []change{replace, replace, replace}, texts: []string{"message 1", "message 2", "message 3"}, want: "message 2", torn: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachWay(t, func(s *stage) {
+				s.write(s.mailbox, "message 0")
+				d, err := openDirectory(s.archive)
+				s.try(err)
+				defer d.Close()
+				opened := 0
+				open := func() (*os.File, error) {
+					if copied := opened / 2; opened%2 == 1 && copied < len(c.changes) {
+						c.changes[copied](s, c.texts[copied])
+					}
+					opened++
+					return s.Mailboxes[0].Open(mailbox.User{Name: groucho, UID: uint32(uid)})
+				}
+				var path string
+				s.around(func() { path, err = d.save(open, "copy") })
+				if path != s.archive+"/copy" || c.torn != errors.Is(err, errTorn) || !c.torn && err != nil {
+					s.Errorf("%q, %v", path, err)
+				}
+				s.holds(s.archive+"/copy", c.want)
+				s.archiveHolds("copy")
+			})
+		})
+	}
+}
+
+// A mailbox that never rests is copied all the same, and the row says so.
+func TestRestless(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, strings.Repeat("From chico\n", 1_000_000))
+	stop, stopped := make(chan bool), make(chan bool)
+	go func() {
+		defer close(stopped)
+		for mode := uint32(0); ; mode ^= 0o060 {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = unix.Chmod(s.mailbox, 0o600|mode)
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	for range 50 { // the other side may not get the processor at once
+		archived, _, errors := s.row()
+		if archived == "" {
+			t.Fatalf("errors %q", errors)
+		}
+		s.try(os.Remove(archived))
+		if errors == "mailarchive: "+s.mailbox+": "+errTorn.Error() {
+			return
+		}
+		if errors != "" {
+			t.Fatalf("errors %q", errors)
+		}
+	}
+	t.Error("never said to be torn")
+}
+
+// Some file systems end a copy early without an error.
+func TestLengthIsChecked(t *testing.T) {
+	s := newStage(t)
+	f, err := os.Create(s.top + "/short")
+	s.try(err)
+	defer f.Close()
+	s.try(f.Truncate(10))
+	if err := checkLength(f, 10); err != nil {
+		t.Error(err)
+	}
+	if err := checkLength(f, 11); err == nil || err.Error() != "10 of 11 bytes could be copied" {
+		t.Error(err)
+	}
+}

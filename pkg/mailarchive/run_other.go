@@ -1,0 +1,12 @@
+//go:build !linux
+
+package mailarchive
+
+import (
+	"errors"
+
+	"stormcheck/pkg/filter"
+)
+
+// Run needs system calls that no other system has.
+func Run(Options, filter.Env) error { return errors.New("works on Linux only") }

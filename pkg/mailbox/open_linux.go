@@ -1,0 +1,138 @@
+package mailbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// openFlags keep an open from waiting for a FIFO's writer or for the end of a
+// lease (fcntl(2), F_SETLEASE), from getting a terminal, and reading from marking
+// the mail as seen: a mailbox has new mail while its atime is before its mtime.
+const openFlags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_NOATIME | unix.O_CLOEXEC | unix.O_LARGEFILE
+
+// Open opens the user's mailbox for reading. The directory that the template
+// begins with is the administrator's, and links on the way to it are followed;
+// beneath it users make what they like, and no link is. What is opened is then a
+// regular file that the user owns. The error doesn't name the path, see Path; it
+// is ErrNone, ErrDirectory, wraps ErrForeign, or is any other reason to refuse.
+func (t Template) Open(u User) (*os.File, error) {
+	if err := CheckName(u.Name); err != nil {
+		return nil, err
+	}
+	dir := t.dir
+	if dir == "" {
+		dir = u.Home
+	}
+	if !path.IsAbs(dir) {
+		return nil, errors.New("home directory unknown")
+	}
+	at, err := again(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, func(flags int) (int, error) {
+		return unix.Open(dir, flags, 0)
+	})
+	if err != nil {
+		return nil, reason(err)
+	}
+	defer unix.Close(at)
+	fd, err := openBeneath(at, t.beneath(u))
+	if err != nil {
+		return nil, reason(err)
+	}
+	f := os.NewFile(uintptr(fd), t.Path(u))
+	if err := check(fd, u.UID); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openBeneath opens name in directory dir, following no symbolic link in any of
+// its parts. Kernels before 5.6 don't have openat2(2), and the filters of some
+// containers don't know it.
+func openBeneath(dir int, name string) (int, error) {
+	fd, err := again(openFlags, func(flags int) (int, error) {
+		return unix.Openat2(dir, name, &unix.OpenHow{
+			Flags:   uint64(flags),
+			Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
+		})
+	})
+	if err == unix.ENOSYS || err == unix.EPERM {
+		return openByParts(dir, name)
+	}
+	return fd, err
+}
+
+// openByParts is openBeneath with openat(2), which leaves a symbolic link alone
+// only in the last part: it goes one part at a time.
+func openByParts(dir int, name string) (int, error) {
+	first, rest, more := strings.Cut(name, "/")
+	if !more {
+		return again(openFlags|unix.O_NOFOLLOW, func(flags int) (int, error) {
+			return unix.Openat(dir, name, flags, 0)
+		})
+	}
+	next, err := again(unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, func(flags int) (int, error) {
+		return unix.Openat(dir, first, flags, 0)
+	})
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(next)
+	return openByParts(next, rest)
+}
+
+// again calls open with flags until no signal interrupts it, and then without
+// O_NOATIME where that is only for the file's owner.
+func again(flags int, open func(flags int) (int, error)) (int, error) {
+	for {
+		fd, err := open(flags)
+		switch {
+		case err == unix.EPERM && flags&unix.O_NOATIME != 0:
+			flags &^= unix.O_NOATIME
+		case err != unix.EINTR:
+			return fd, err
+		}
+	}
+}
+
+// check looks at the open file, which can't be swapped any more. Others may link
+// a user's own mailbox, and must not be able to deny its archive by that. But so
+// many files are root's that a link to one of them isn't root's mailbox.
+func check(fd int, uid uint32) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	switch kind := st.Mode & unix.S_IFMT; {
+	case kind == unix.S_IFDIR:
+		return ErrDirectory
+	case kind != unix.S_IFREG:
+		return errNotRegular
+	case st.Uid != uid:
+		return fmt.Errorf("%w (uid %d)", ErrForeign, st.Uid)
+	case uid == 0 && st.Nlink != 1:
+		return fmt.Errorf("has %d links and root's mailbox may have 1", st.Nlink)
+	}
+	return nil
+}
+
+var errNotRegular = errors.New("not a regular file")
+
+// reason puts into words what open(2) and openat2(2) mean here.
+func reason(err error) error {
+	switch err {
+	case unix.ENOENT:
+		return ErrNone
+	case unix.ELOOP:
+		return errors.New("a symbolic link")
+	case unix.ENXIO: // a socket
+		return errNotRegular
+	case unix.EAGAIN:
+		return errors.New("under a lease")
+	}
+	return err
+}
