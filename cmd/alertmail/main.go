@@ -2,8 +2,8 @@
 package main
 
 import (
-	"stormcheck/pkg/filter"
 	"stormcheck/pkg/alertmail"
+	"stormcheck/pkg/filter"
 )
 
 func main() { filter.Main(alertmail.App()) }

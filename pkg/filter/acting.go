@@ -70,8 +70,8 @@ func (a Acting) act(record *rows.Record, limit rows.Limit) error {
 		return Note("not this host")
 	}
 	row, err := record.Row()
-	if err != nil {
-		return err
+	if err != nil { // all else but the time has been read before
+		return fmt.Errorf("time: %w", err)
 	}
 	switch age := a.Now().Sub(row.Time.Time).Round(time.Second); {
 	case row.Time.IsZero():

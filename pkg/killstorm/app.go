@@ -25,7 +25,7 @@ func App() *cli.App {
 }
 
 func run(c *cli.Context, env filter.Env) (err error) {
-	o := Options{DryRun: c.Bool("dry-run"), Now: time.Now}
+	o := Options{Grace: 5 * time.Second, DryRun: c.Bool("dry-run"), Now: time.Now}
 	if o.Signal, err = parseSignal(c.String("signal"), c.IsSet("signal")); err != nil {
 		return err
 	}

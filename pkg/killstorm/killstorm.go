@@ -16,6 +16,7 @@ import (
 // Options are what Run works with.
 type Options struct {
 	Signal  Signal
+	Grace   time.Duration    // how long they have to follow a Signal that isn't KILL
 	Timeout time.Duration    // the most that a row may take
 	Host    string           // rows of this host are acted on, escaped
 	DryRun  bool             // signal nobody

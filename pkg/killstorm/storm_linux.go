@@ -17,9 +17,6 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// grace is how long processes have to follow a signal that isn't KILL.
-const grace = 5 * time.Second
-
 // lastLook is how long the last to be killed at the deadline have to be gone.
 const lastLook = 200 * time.Millisecond
 
@@ -98,7 +95,7 @@ func (o Options) end(record *rows.Record, uid uint32, comm string, limit rows.Li
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(ended)
-	err = s.fight(o.Signal, time.Now().Add(o.Timeout), ended)
+	err = s.fight(o, ended)
 
 	killed, remaining := 0, s.missed
 	for who, v := range s.victims {
@@ -276,7 +273,8 @@ func (s *storm) settle(d time.Duration, over func() bool) {
 
 // fight ends the storm, or gives up at the deadline or when this process is told
 // to end. However it comes out nobody stays frozen: all were due for the kill.
-func (s *storm) fight(sig Signal, deadline time.Time, ended <-chan os.Signal) error {
+func (s *storm) fight(o Options, ended <-chan os.Signal) error {
+	deadline := time.Now().Add(o.Timeout)
 	var told error
 	over := func() bool {
 		select {
@@ -287,10 +285,10 @@ func (s *storm) fight(sig Signal, deadline time.Time, ended <-chan os.Signal) er
 		return told != nil || time.Now().After(deadline)
 	}
 	err := s.freeze(over)
-	if sig != syscall.SIGKILL && err == nil && !over() {
-		s.signal(sig)
+	if o.Signal != syscall.SIGKILL && err == nil && !over() {
+		s.signal(o.Signal)
 		s.signal(syscall.SIGCONT)
-		s.settle(grace, over)
+		s.settle(o.Grace, over)
 		if _, err = s.sweep(); err == nil {
 			err = s.freeze(over)
 		}

@@ -332,7 +332,7 @@ func TestTimes(t *testing.T) {
 		{"2000-04-25T05:07:01Z", "mailarchive: the row is 10m1s old"},
 		{"2000-04-25T05:18:03Z", "mailarchive: the row is 1m1s in the future"},
 		{"", "mailarchive: time: empty"},
-		{"yesterday", `mailarchive: \x22yesterday\x22 is not an RFC 3339 time`},
+		{"yesterday", `mailarchive: time: 'yesterday' is not an RFC 3339 time`},
 	} {
 		row := c.time + strings.TrimPrefix(due(groucho, groucho), "2000-04-25T05:17:02Z")
 		if archived, _, errors := s.cells(row); (archived != "") != (c.want == "") || errors != c.want {
@@ -452,7 +452,7 @@ func TestHome(t *testing.T) {
 	if _, err := user.LookupId(groucho); err == nil {
 		t.Skip("who runs this has a home directory")
 	}
-	s.gives("", "", "mailarchive: /mbox: home directory unknown")
+	s.gives("", "", "mailarchive: {home}/mbox: home directory unknown")
 }
 
 func TestApp(t *testing.T) {

@@ -82,7 +82,10 @@ func Parse(path string) (Template, error) {
 // Path returns the path of the user's mailbox, to name it. It is not to be
 // opened: see Open.
 func (t Template) Path(u User) string {
-	if t.dir == "" {
+	switch {
+	case t.dir == "" && u.Home == "":
+		return homePlace + "/" + t.beneath(u)
+	case t.dir == "":
 		return strings.TrimSuffix(u.Home, "/") + "/" + t.beneath(u)
 	}
 	return t.dir + t.beneath(u)

@@ -32,9 +32,10 @@ func Printable(s string) string {
 }
 
 // Message returns s fit for the notes and errors cells: printable, on one line,
-// and without the commas, quotes and semicolons that separate cells and messages.
+// commas and semicolons, which separate cells and messages, as \xNN, and double
+// quotes as single ones.
 func Message(s string) string {
-	return escape(s, func(r rune) bool { return r == ',' || r == '"' || r == ';' })
+	return escape(strings.ReplaceAll(s, `"`, "'"), func(r rune) bool { return r == ',' || r == ';' })
 }
 
 func escape(s string, special func(rune) bool) string {

@@ -209,7 +209,7 @@ func TestRecord(t *testing.T) {
 	record.Note("killstorm", "subsided to %d, %s", 3, "a;b\n\"")
 	record.Note("mine", "so")
 	record.Fail("mailarchive", "no space")
-	want := `x,404,imapd,groucho,moscow,killstorm: subsided to 3\x2c a\x3bb\x0a\x22; mine: so,mailarchive: no space`
+	want := `x,404,imapd,groucho,moscow,killstorm: subsided to 3\x2c a\x3bb\x0a'; mine: so,mailarchive: no space`
 	if got := strings.Join(record.Cells(), ","); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

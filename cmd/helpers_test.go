@@ -1,0 +1,72 @@
+//go:build linux
+
+package cmd_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// crowd UID NAME COUNT SECONDS starts COUNT processes called NAME, a Go string
+// literal without its quotes, under UID, prints their PIDs when all are ready,
+// and reaps them. They end by themselves after SECONDS.
+func crowd() {
+	must := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "crowd:", err)
+			os.Exit(1)
+		}
+	}
+	uid, err := strconv.Atoi(os.Args[1])
+	must(err)
+	count, err := strconv.Atoi(os.Args[3])
+	must(err)
+	ready, tell, err := os.Pipe()
+	must(err)
+	var all []*exec.Cmd
+	for range count {
+		cmd := exec.Command("/proc/self/exe", os.Args[2], os.Args[4]) // whose path need not be open to uid
+		cmd.Args[0] = "victim"
+		cmd.Stderr = os.Stderr
+		cmd.ExtraFiles = []*os.File{tell}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if os.Geteuid() == 0 {
+			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
+		}
+		must(cmd.Start())
+		all = append(all, cmd)
+	}
+	tell.Close()
+	for range all {
+		_, err := ready.Read(make([]byte, 1))
+		must(err)
+	}
+	for _, cmd := range all {
+		fmt.Println(cmd.Process.Pid)
+	}
+	os.Stdout.Close()
+	for _, cmd := range all {
+		_ = cmd.Wait()
+	}
+}
+
+// victim NAME SECONDS takes the name, tells crowd, and sleeps.
+func victim() {
+	name, err := strconv.Unquote(`"` + os.Args[1] + `"`)
+	seconds, err2 := strconv.Atoi(os.Args[2])
+	if err != nil || err2 != nil {
+		os.Exit(1)
+	}
+	// The NUL makes an empty name one that is written too.
+	if err := os.WriteFile("/proc/self/comm", []byte(name+"\x00"), 0); err != nil {
+		os.Exit(1)
+	}
+	tell := os.NewFile(3, "ready")
+	_, _ = tell.Write([]byte{1})
+	tell.Close()
+	time.Sleep(time.Duration(seconds) * time.Second)
+}

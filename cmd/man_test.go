@@ -1,0 +1,179 @@
+package cmd_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+
+	"stormcheck/pkg/alertmail"
+	"stormcheck/pkg/killstorm"
+	"stormcheck/pkg/mailarchive"
+	"stormcheck/pkg/procstat"
+	"stormcheck/pkg/rows"
+	"stormcheck/pkg/threshold"
+)
+
+// tools are the five filters, in the order of the pipe.
+var tools = []func() *cli.App{procstat.App, threshold.App, mailarchive.App, killstorm.App, alertmail.App}
+
+// A command is what a page of section 8 tells about.
+type command struct {
+	name, usage, synopsis string
+	flags                 []string // as they are written, "-n"
+}
+
+// commands returns the filters and the script that runs them. The script is asked,
+// for it has no other list of its flags.
+func commands(t *testing.T) []command {
+	t.Helper()
+	var all []command
+	for _, tool := range tools {
+		app := tool()
+		c := command{name: app.Name, usage: app.Usage, synopsis: app.UsageText}
+		for _, f := range app.Flags {
+			for _, name := range f.Names() {
+				c.flags = append(c.flags, "--"[:min(2, len(name))]+name)
+			}
+		}
+		all = append(all, c)
+	}
+	if _, err := exec.LookPath("sh"); err != nil {
+		return all
+	}
+	text, err := exec.Command("sh", "stormcheck/stormcheck", "--help").Output()
+	parts := regexp.MustCompile(`^(\w+) - (.*)\n\nusage: (.*)\n\n((?s).*)$`).FindStringSubmatch(string(text))
+	if err != nil || parts == nil {
+		t.Fatalf("stormcheck --help: %v: %q", err, text)
+	}
+	script := command{name: parts[1], usage: parts[2], synopsis: parts[3]}
+	script.flags = submatches(`(?m)(?:^  |, )(--?[a-z-]+)`, parts[4])
+	return append(all, script)
+}
+
+// manPage returns the source of a page. Its hyphens are plain: whether one is \-
+// is for the eye.
+func manPage(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile("../man/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(text), `\-`, "-")
+}
+
+// submatches returns the first group of all matches.
+func submatches(pattern, text string) (found []string) {
+	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		found = append(found, match[1])
+	}
+	return found
+}
+
+// documentedFlags returns the flags that a page has as items of a list:
+// ".It Fl n , Fl Fl dry-run".
+func documentedFlags(page string) (flags []string) {
+	for _, item := range submatches(`(?m)^\.It (Fl .*)$`, page) {
+		for _, name := range strings.Split(item, " , ") {
+			flag, _, _ := strings.Cut(strings.ReplaceAll(name, "Fl ", "-"), " ")
+			flags = append(flags, flag)
+		}
+	}
+	return flags
+}
+
+func TestManFlags(t *testing.T) {
+	for _, c := range commands(t) {
+		documented := documentedFlags(manPage(t, c.name+".8"))
+		slices.Sort(documented)
+		slices.Sort(c.flags)
+		if !slices.Equal(documented, c.flags) {
+			t.Errorf("%s.8 documents %q; %s takes %q", c.name, documented, c.name, c.flags)
+		}
+	}
+}
+
+func TestManDescribes(t *testing.T) {
+	for _, c := range commands(t) {
+		page := manPage(t, c.name+".8")
+		if got := submatches(`(?m)^\.Nd (.*)$`, page); !slices.Equal(got, []string{c.usage}) {
+			t.Errorf("%s.8 has .Nd %q; want %q", c.name, got, c.usage)
+		}
+		section := strings.Join(submatches(`(?s)\n\.Sh EXIT STATUS\n(.*?)\n\.Sh `, page), "")
+		if got, want := submatches(`(?m)^\.It (.*)$`, section), []string{"0", "1", "2"}; !slices.Equal(got, want) {
+			t.Errorf("%s.8 has EXIT STATUS %q; want %q", c.name, got, want)
+		}
+	}
+}
+
+// mandoc returns what mandoc(1) prints of a page, or its complaints.
+func mandoc(t *testing.T, args ...string) string {
+	t.Helper()
+	path, err := exec.LookPath("mandoc")
+	if err != nil {
+		t.Skip("mandoc isn't installed: pages can't be rendered or checked")
+	}
+	text, err := exec.Command(path, args...).CombinedOutput()
+	if err != nil && len(text) == 0 {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestManSynopsis(t *testing.T) {
+	bold := regexp.MustCompile(".\b") // and underlined, as on a typewriter
+	for _, c := range commands(t) {
+		text := bold.ReplaceAllString(mandoc(t, "-Tascii", "../man/"+c.name+".8"), "")
+		section := strings.Join(submatches(`(?s)\nSYNOPSIS\n(.*?)\nDESCRIPTION\n`, text), "")
+		if got, want := strings.Fields(section), strings.Fields(c.synopsis); !slices.Equal(got, want) {
+			t.Errorf("%s.8 has SYNOPSIS\n%q; want\n%q", c.name, got, want)
+		}
+	}
+}
+
+func TestManLint(t *testing.T) {
+	pages, err := filepath.Glob("../man/*")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("no pages: %v", err)
+	}
+	if complaints := mandoc(t, append([]string{"-Tlint", "-Wwarning"}, pages...)...); complaints != "" {
+		t.Error(complaints)
+	}
+}
+
+func TestManColumns(t *testing.T) {
+	got := submatches(`(?m)^\.It Cm (.*)$`, manPage(t, "storm.csv.5"))
+	if want := rows.Header(16); !slices.Equal(got, want) {
+		t.Errorf("storm.csv.5 documents %q; want %q", got, want)
+	}
+}
+
+// The settings and their defaults stand in three places: the script, the file that
+// is installed, all of it commented, and the page.
+func TestManSettings(t *testing.T) {
+	read := func(name string) string {
+		text, err := os.ReadFile("stormcheck/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	want := submatches(`(?m)^([A-Z]+=.*)$`, read("stormcheck"))
+	want = slices.DeleteFunc(want, func(s string) bool { return strings.HasPrefix(s, "PATH=") })
+	if len(want) == 0 {
+		t.Fatal("no settings in stormcheck")
+	}
+	for place, got := range map[string][]string{
+		"stormcheck.conf": submatches(`(?m)^#([A-Z]+=.*)$`, read("stormcheck.conf")),
+		"stormcheck.8":    submatches(`(?m)^\.It Va (.*)$`, manPage(t, "stormcheck.8")),
+	} {
+		if !slices.Equal(got, want) {
+			t.Errorf("%s has %q; stormcheck has %q", place, got, want)
+		}
+	}
+}

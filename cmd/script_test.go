@@ -1,0 +1,114 @@
+//go:build linux
+
+// Package cmd_test runs whole pipes of the tools as scripts, and holds the man
+// pages against the tools' flags.
+package cmd_test
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"stormcheck/pkg/filter"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
+
+// TestMain makes this test binary every tool and helper, by the name it is run
+// under: scripts run real processes over real pipes.
+func TestMain(m *testing.M) {
+	if os.Getenv("GORACE") == "" {
+		os.Setenv("GORACE", "atexit_sleep_ms=10") // not a second for each process of a script
+	}
+	commands := map[string]func(){"crowd": crowd, "victim": victim}
+	for _, app := range tools {
+		commands[app().Name] = func() { filter.Main(app()) }
+	}
+	testscript.Main(m, commands)
+}
+
+func TestScripts(t *testing.T) {
+	top, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "../testdata/script",
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("TOP", top)
+			env.Setenv("TZ", "America/Chicago")
+			env.Setenv("LC_ALL", "C")
+			return nil
+		},
+		Condition: condition,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status":  status,
+			"waitfor": waitfor,
+		},
+	})
+}
+
+// condition knows [root], and [ns]: new PID and mount namespaces can be made, in
+// which a test can do no harm outside.
+func condition(name string) (bool, error) {
+	switch name {
+	case "root":
+		return os.Geteuid() == 0, nil
+	case "ns":
+		return exec.Command("unshare", append(namespace(), "true")...).Run() == nil, nil
+	}
+	return false, errors.New("no such condition")
+}
+
+// namespace is how unshare(1) makes a PID and a mount namespace here, for an
+// ordinary user within a user namespace of his own.
+func namespace() []string {
+	args := []string{"--pid", "--fork", "--kill-child", "--mount-proc"}
+	if os.Geteuid() != 0 {
+		args = append(args, "--user", "--map-current-user")
+	}
+	return args
+}
+
+// status N COMMAND... runs a command that must end with status N.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N command...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("status %d, want %d", got, want)
+	}
+}
+
+// waitfor FILE waits until the file is there.
+func waitfor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitfor file")
+	}
+	for range 1000 {
+		if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("%s: not there after 10 s", args[0])
+}

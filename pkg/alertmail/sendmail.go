@@ -1,0 +1,65 @@
+package alertmail
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"stormcheck/pkg/filter"
+)
+
+// send gives the message to the mailer. Nothing but status 0 says that it was
+// taken, and no other status says why not (sendmail programs differ in that). The
+// recipients are arguments, without -t, so that no header can add one; -i lets a
+// line of a single dot pass. A mailer that can't write its queue may never return
+// (Postfix): after the deadline it is killed with all that it has started.
+func (o Options) send(message []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), o.Deadline)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, o.Sendmail, append([]string{"-i", "-f", o.Sender, "--"}, o.To...)...)
+	said := &head{size: 200}
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(message), said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second // for stderr, which a child of it may keep open
+
+	err := atNormalPriority(cmd.Start)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.Sendmail, startCause(err))
+	}
+	err = cmd.Wait()
+	switch {
+	case cmd.ProcessState.Success():
+		return nil // whatever Wait says about its pipes
+	case ctx.Err() != nil:
+		err = fmt.Errorf("killed, not done within %s", o.Deadline)
+	}
+	if len(said.text) > 0 {
+		err = fmt.Errorf("%w: %q", err, bytes.TrimSpace(said.text))
+	}
+	return fmt.Errorf("%s: %w", o.Sendmail, err)
+}
+
+// startCause returns why a program didn't start, without its name.
+func startCause(err error) error {
+	var search *exec.Error
+	if errors.As(err, &search) {
+		return search.Err
+	}
+	return filter.Cause(err)
+}
+
+// A head keeps the first size bytes of what is written to it.
+type head struct {
+	text []byte
+	size int
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	h.text = append(h.text, p[:min(len(p), h.size-len(h.text))]...)
+	return len(p), nil
+}

@@ -1,0 +1,512 @@
+package killstorm
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"stormcheck/pkg/account"
+	"stormcheck/pkg/filter"
+)
+
+// TestMain puts all tests into a PID namespace of their own where it can, so that
+// no mistake ends anybody else; and this binary is the victims, too.
+func TestMain(m *testing.M) {
+	if role, told := os.LookupEnv("KILLSTORM_ROLE"); told {
+		play(role)
+		return
+	}
+	unshare := []string{"--pid", "--fork", "--kill-child", "--mount-proc"}
+	if os.Geteuid() != 0 {
+		unshare = append(unshare, "--user", "--map-current-user")
+	}
+	if os.Getpid() == 1 || exec.Command("unshare", append(unshare, "true")...).Run() != nil {
+		os.Exit(m.Run())
+	}
+	cmd := exec.Command("unshare", append(append(unshare, "/proc/self/exe"), os.Args[1:]...)...)
+	cmd.Args[len(unshare)+1] = os.Args[0]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		os.Exit(max(1, cmd.ProcessState.ExitCode()))
+	}
+}
+
+// play is what a victim does until its input ends or a minute is over.
+func play(role string) {
+	role, name, _ := strings.Cut(role, " ")
+	if role == "killstorm" {
+		filter.Main(App())
+	}
+	must(os.WriteFile("/proc/self/comm", []byte(name+"\x00"), 0))
+	switch role {
+	case "stubborn":
+		signal.Ignore(syscall.SIGTERM)
+	case "leaderless": // the first thread ends, the others live on
+		runtime.LockOSThread()
+		if syscall.Gettid() != os.Getpid() {
+			panic("not the first thread")
+		}
+		go func() {
+			fmt.Println("ready")
+			time.Sleep(time.Minute)
+			os.Exit(0)
+		}()
+		syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0)
+	case "setuid": // a program of 54321's that 54322 runs
+		must(syscall.Setresuid(54322, 54321, 54322))
+	case "spawner": // never lets the number of its children fall
+		must(os.WriteFile("/proc/self/comm", []byte("spawner"), 0))
+		for range 4 {
+			go func() {
+				for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+					cmd := exec.Command("/proc/self/exe")
+					cmd.Env = append(os.Environ(), "KILLSTORM_ROLE=quiet "+name)
+					_ = cmd.Run()
+				}
+			}()
+		}
+		time.Sleep(5 * time.Second)
+		return
+	case "quiet":
+		time.Sleep(10 * time.Second)
+		return
+	}
+	fmt.Println("ready")
+	io.Copy(io.Discard, os.Stdin)
+}
+
+func init() {
+	if strings.HasPrefix(os.Getenv("KILLSTORM_ROLE"), "leaderless") {
+		runtime.LockOSThread()
+	}
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// who is the uid that victims run under: as root one that nobody else has.
+func who(t *testing.T) uint32 {
+	uid := uint32(os.Geteuid())
+	if uid == 0 {
+		return 54321
+	}
+	if spared(uid) != nil {
+		t.Skipf("uid %d is one that is spared", uid)
+	}
+	return uid
+}
+
+// user is the row's user for a uid.
+func user(uid uint32) string {
+	if known, _ := account.ByUIDs([]uint32{uid}); known[uid].Name != "" {
+		return known[uid].Name
+	}
+	return strconv.Itoa(int(uid))
+}
+
+// name is a process name that nothing but this test's victims has.
+func name(suffix string) string { return fmt.Sprintf("s%d%s", os.Getppid()%10000, suffix) }
+
+// victims starts n processes of a name that play a role.
+func victims(t *testing.T, n int, uid uint32, role, name string, change func(*exec.Cmd)) (all []*exec.Cmd) {
+	t.Helper()
+	for range n {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), "KILLSTORM_ROLE="+role+" "+name, "GORACE=atexit_sleep_ms=10")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if os.Geteuid() == 0 {
+			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
+		}
+		if change != nil {
+			change(cmd)
+		}
+		cmd.Stderr = os.Stderr
+		in, err := cmd.StdinPipe()
+		must(err)
+		out, err := cmd.StdoutPipe()
+		must(err)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { in.Close(); cmd.Process.Kill(); cmd.Wait() })
+		if role != "spawner" {
+			if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+				t.Fatalf("%q, %v", line, err)
+			}
+		}
+		all = append(all, cmd)
+	}
+	return all
+}
+
+// state is a process's in /proc, "" when it has gone.
+func state(pid int) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := bytes.Cut(text, []byte("\nState:\t"))
+	if len(rest) == 0 {
+		return ""
+	}
+	return string(rest[:1])
+}
+
+// living counts those that are neither gone nor zombies.
+func living(all []*exec.Cmd) (n int) {
+	for _, cmd := range all {
+		if s := state(cmd.Process.Pid); s != "" && s != "Z" && s != "X" {
+			n++
+		}
+	}
+	return n
+}
+
+var now = time.Date(2000, 4, 25, 5, 17, 2, 0, time.UTC)
+
+const header = "time,host,user,uid,proc,count,actions,killed,remaining,notes,errors\n"
+
+// due is a row about uid's processes of that name, due for kill from limit on.
+func due(uid uint32, proc, limit string) string {
+	return fmt.Sprintf("2000-04-25T05:17:02Z,moscow,%s,%d,%s,404,log=1 kill=%s,,,,\n", user(uid), uid, proc, limit)
+}
+
+// run takes one row through killstorm: its last four cells, and what was reported.
+func run1(t *testing.T, row string, change func(*Options)) (cells, reported string) {
+	t.Helper()
+	var out bytes.Buffer
+	o := Options{Signal: syscall.SIGKILL, Timeout: 20 * time.Second, Host: "moscow", Now: func() time.Time { return now }}
+	if change != nil {
+		change(&o)
+	}
+	env := filter.Env{In: strings.NewReader(header + row), Out: &out, Report: func(err error) { reported += err.Error() + "\n" }}
+	if err := Run(o, env); err != nil {
+		t.Error(err)
+	}
+	got, passed := strings.CutPrefix(out.String(), header)
+	all := strings.Split(strings.TrimSuffix(got, "\n"), ",")
+	if !passed || len(all) != 11 || !strings.HasPrefix(row, strings.Join(all[:7], ",")) {
+		t.Fatalf("out %q", out.String())
+	}
+	return strings.Join(all[7:], "|"), reported
+}
+
+func TestEndsTheStormAndNobodyElse(t *testing.T) {
+	uid := who(t)
+	storm := victims(t, 30, uid, "plain", name("imapd"), nil)
+	bystanders := victims(t, 1, uid, "plain", name("imap"), nil)
+	bystanders = append(bystanders, victims(t, 1, uid, "plain", name("imapd2"), nil)...)
+	if os.Geteuid() == 0 {
+		bystanders = append(bystanders, victims(t, 1, uid+1, "plain", name("imapd"), nil)...)
+		bystanders = append(bystanders, victims(t, 1, 0, "plain", name("imapd"), nil)...)
+	}
+	cells, reported := run1(t, due(uid, name("imapd"), "30"), nil)
+	if cells != "30|0||" || reported != "" {
+		t.Errorf("row %s, reported %q", cells, reported)
+	}
+	if living(storm) != 0 || living(bystanders) != len(bystanders) {
+		t.Errorf("%d of the storm live, %d of %d bystanders", living(storm), living(bystanders), len(bystanders))
+	}
+	for _, cmd := range bystanders {
+		if s := state(cmd.Process.Pid); s != "S" && s != "R" {
+			t.Errorf("a bystander is in state %s", s)
+		}
+	}
+}
+
+// The zombies of a parent that never reaps can't be killed, and need not be.
+func TestZombiesAreNotAlive(t *testing.T) {
+	uid := who(t)
+	storm := victims(t, 5, uid, "plain", name("z"), nil) // this test doesn't reap them either
+	cells, reported := run1(t, due(uid, name("z"), "5"), nil)
+	if cells != "5|0||" || reported != "" {
+		t.Errorf("row %s, reported %q", cells, reported)
+	}
+	for _, cmd := range storm {
+		if s := state(cmd.Process.Pid); s != "Z" {
+			t.Errorf("state %q, want a zombie", s)
+		}
+	}
+	if cells, _ := run1(t, due(uid, name("z"), "1"), nil); cells != "0||killstorm: subsided to 0|" {
+		t.Errorf("a storm of zombies: %s", cells)
+	}
+}
+
+func TestLeaderless(t *testing.T) {
+	uid := who(t)
+	storm := victims(t, 2, uid, "leaderless", name("l"), nil)
+	for i := 0; state(storm[0].Process.Pid) != "Z" || state(storm[1].Process.Pid) != "Z"; i++ {
+		if time.Sleep(10 * time.Millisecond); i > 500 {
+			t.Fatal("the leaders don't end")
+		}
+	}
+	if cells, reported := run1(t, due(uid, name("l"), "2"), nil); cells != "2|0||" || reported != "" {
+		t.Errorf("row %s, reported %q", cells, reported)
+	}
+}
+
+func TestHostileNames(t *testing.T) {
+	uid := who(t)
+	for comm, proc := range map[string]string{
+		"imapd)": "imapd)", ") Z 1 1 1": ") Z 1 1 1", "x) 5": "x) 5", "a b": "a b", "nl\nimapd": `nl\x0aimapd`, "\xff\xfe": `\xff\xfe`,
+		`a\b`: `a\\b`, "*": `\x2a`, "\x1b[2J": `\x1b[2J`, "": "",
+	} {
+		storm := victims(t, 2, uid, "plain", comm, nil)
+		cells, _ := run1(t, due(uid, proc, "2"), nil)
+		if cells != "2|0||" || living(storm) != 0 {
+			t.Errorf("%q: row %s, %d live", comm, cells, living(storm))
+		}
+	}
+}
+
+func TestSubsided(t *testing.T) {
+	uid := who(t)
+	storm := victims(t, 3, uid, "plain", name("s"), nil)
+	for limit, want := range map[string]string{
+		"4":     "0||killstorm: subsided to 3|",
+		"+4":    "0||killstorm: subsided to 3|",
+		"4|+10": "0||killstorm: subsided to 3|",
+	} {
+		if cells, reported := run1(t, due(uid, name("s"), limit), nil); cells != want || reported != "" || living(storm) != 3 {
+			t.Errorf("%s: row %s, reported %q, %d live", limit, cells, reported, living(storm))
+		}
+	}
+	// One of two limits is enough.
+	if cells, _ := run1(t, due(uid, name("s"), "100|+3"), nil); cells != "3|0||" {
+		t.Errorf("row %s", cells)
+	}
+}
+
+func TestDryRun(t *testing.T) {
+	uid := who(t)
+	storm := victims(t, 22, uid, "plain", name("d"), nil)
+	cells, reported := run1(t, due(uid, name("d"), "22"), func(o *Options) { o.DryRun = true })
+	want := "||killstorm: would kill 22 (dry run): pids"
+	for _, cmd := range storm[:20] {
+		want += fmt.Sprint(" ", cmd.Process.Pid)
+	}
+	if cells != want+" and 2 more|" || reported != "" {
+		t.Errorf("row %s\nwant %s and 2 more|", cells, want)
+	}
+	for _, cmd := range storm {
+		if s := state(cmd.Process.Pid); s != "S" && s != "R" {
+			t.Errorf("state %s", s)
+		}
+	}
+	cells, _ = run1(t, due(uid, name("d"), "23"), func(o *Options) { o.DryRun = true })
+	if cells != "||killstorm: subsided to 22|" {
+		t.Errorf("row %s", cells)
+	}
+}
+
+// Who is asked to end first has time for it; who doesn't is killed.
+func TestSignal(t *testing.T) {
+	uid := who(t)
+	willing := victims(t, 3, uid, "plain", name("t"), nil)
+	stubborn := victims(t, 2, uid, "stubborn", name("t"), nil)
+	start := time.Now()
+	cells, reported := run1(t, due(uid, name("t"), "5"), func(o *Options) { o.Signal, o.Grace = syscall.SIGTERM, 500*time.Millisecond })
+	if cells != "5|0||" || reported != "" || time.Since(start) < 500*time.Millisecond {
+		t.Errorf("row %s, reported %q, after %s", cells, reported, time.Since(start))
+	}
+	ended := func(all []*exec.Cmd, want string) {
+		for _, cmd := range all {
+			if err := cmd.Wait(); err == nil || err.Error() != want {
+				t.Errorf("%v; want %s", err, want)
+			}
+		}
+	}
+	ended(willing, "signal: terminated")
+	ended(stubborn, "signal: killed")
+	_ = victims(t, 2, uid, "plain", name("u"), nil)
+	start = time.Now()
+	cells, _ = run1(t, due(uid, name("u"), "2"), func(o *Options) { o.Signal, o.Grace = syscall.SIGTERM, 20*time.Second })
+	if cells != "2|0||" || time.Since(start) > 15*time.Second {
+		t.Errorf("row %s after %s: the grace isn't waited out when all are gone", cells, time.Since(start))
+	}
+}
+
+// A storm that doesn't end while killstorm looks is given up in time.
+func TestTimeout(t *testing.T) {
+	uid := who(t)
+	victims(t, 1, uid, "spawner", name("r"), nil)
+	for i := 0; ; i++ {
+		if cells, _ := run1(t, due(uid, name("r"), "4"), func(o *Options) { o.DryRun = true }); strings.Contains(cells, "would kill 4") {
+			break
+		}
+		if i > 500 {
+			t.Fatal("the spawner spawns nobody")
+		}
+	}
+	start := time.Now()
+	cells, _ := run1(t, due(uid, name("r"), "1"), func(o *Options) { o.Timeout = 300 * time.Millisecond })
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %s", took)
+	}
+	killed, _, _ := strings.Cut(cells, "|")
+	if n, _ := strconv.Atoi(killed); n < 4 {
+		t.Errorf("row %s", cells)
+	}
+	stopped(t, name("r"))
+}
+
+// stopped fails the test if a process of that name is frozen.
+func stopped(t *testing.T, name string) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/comm")
+	must(err)
+	for _, path := range all {
+		comm, _ := os.ReadFile(path)
+		pid, _ := strconv.Atoi(strings.Split(path, "/")[2])
+		if string(comm) == name+"\n" && state(pid) == "T" {
+			t.Errorf("%d is left stopped", pid)
+		}
+	}
+}
+
+// However early killstorm is told to end: what it has frozen dies, the row says
+// what was done.
+func TestToldToEnd(t *testing.T) {
+	uid := who(t)
+	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		comm := name("e")
+		storm := victims(t, 40, uid, "stubborn", comm, nil)
+		cmd := exec.Command("/proc/self/exe", "--host", "moscow", "--signal", "TERM")
+		cmd.Env = append(os.Environ(), "KILLSTORM_ROLE=killstorm", "GORACE=atexit_sleep_ms=10")
+		row := strings.Replace(due(uid, comm, "40"), "2000-04-25T05:17:02Z", time.Now().UTC().Format(time.RFC3339), 1)
+		cmd.Stdin = strings.NewReader(header + row)
+		var out, problems bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &problems
+		must(cmd.Start())
+		time.Sleep(time.Second) // in the midst of its 5 s of grace
+		must(cmd.Process.Signal(sig))
+		err := cmd.Wait()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+			t.Errorf("%s: %v", sig, err)
+		}
+		if !strings.Contains(out.String(), ",40,0,,killstorm: ended early by a signal: "+sig.String()) || living(storm) != 0 {
+			t.Errorf("%s: %d live; out %q, %q", sig, living(storm), out.String(), problems.String())
+		}
+		stopped(t, comm)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: changes uid")
+	}
+	uid := who(t)
+	comm := name("c")
+	refused := victims(t, 1, uid, "plain", comm, func(cmd *exec.Cmd) { // a container
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
+	})
+	refused = append(refused, victims(t, 1, uid, "plain", comm, func(cmd *exec.Cmd) { // this test's own group
+		cmd.SysProcAttr.Setpgid = false
+	})...)
+	refused = append(refused, victims(t, 1, 0, "setuid", comm, nil)...)
+	storm := victims(t, 2, uid, "plain", comm, nil)
+	cells, reported := run1(t, due(uid, comm, "5"), nil)
+	want := "2|0|killstorm: refused: 1 in containers and 1 of another real uid and 1 of its own process group or above|"
+	if cells != want || reported != "" || living(storm) != 0 || living(refused) != 3 {
+		t.Errorf("row %s, reported %q; %d of the storm live, %d refused", cells, reported, living(storm), living(refused))
+	}
+	for _, cmd := range refused {
+		if s := state(cmd.Process.Pid); s != "S" && s != "R" {
+			t.Errorf("one that was refused is in state %s", s)
+		}
+	}
+}
+
+// Rows that must not lead to a kill, and what is said of each.
+func TestSpared(t *testing.T) {
+	uid := who(t)
+	comm := name("i")
+	storm := victims(t, 1, uid, "plain", comm, nil)
+	good := due(uid, comm, "1")
+	replace := func(old, new string) string { return strings.Replace(good, old, new, 1) }
+	as := func(user, uid string) string {
+		return fmt.Sprintf("2000-04-25T05:17:02Z,moscow,%s,%s,%s,404,kill=1,,,,\n", user, uid, comm)
+	}
+	daemon, err := account.ByName("daemon")
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, c := range []struct{ row, want, reported string }{
+		{replace("kill=1", "alert=1"), "|||", ""},
+		{replace("moscow", "mail2"), "||killstorm: not this host|", ""},
+		{replace(","+comm+",", ",*,"), "||killstorm: a row of all processes names none to end|", ""},
+		{as("root", "0"), "||killstorm: root's processes are left alone|", ""},
+		{as("root", ""), "||killstorm: root's processes are left alone|", ""},
+		{as("daemon", strconv.Itoa(int(daemon.UID))), "||killstorm: a system account's processes are left alone|", ""},
+		{as("nobody", ""), "||killstorm: a system account's processes are left alone|", ""},
+		{as("65534", "65534"), "|||killstorm: uid 65534 is account nobody", "uid 65534 is account nobody"},
+		{as("root", "54321"), "|||killstorm: account root has uid 0 and not 54321", "account root has uid 0 and not 54321"},
+		{as("no-such-account", "54321"), "|||killstorm: user no-such-account: no such account", "user no-such-account: no such account"},
+		{as(`\x2`, "54321"), `|||killstorm: user: bad escape in '\\x2'`, `user: bad escape in "\\x2"`},
+		{replace(","+comm+",", `,a\b,`), `|||killstorm: proc: bad escape in 'a\\b'`, `proc: bad escape in "a\\b"`},
+		{replace("05:17:02", "05:07:01"), "|||killstorm: the row is 10m1s old", "the row is 10m1s old"},
+		{replace("05:17:02", "05:18:03"), "|||killstorm: the row is 1m1s in the future", "the row is 1m1s in the future"},
+		{replace("2000-04-25T05:17:02Z", ""), "|||killstorm: time: empty", "time: empty"},
+		{replace("kill=1", "kill"), "|||killstorm: actions: kill has no limit", "actions: kill has no limit"},
+		{replace("kill=1", "kill=0"), "|||killstorm: actions: kill=0 has no limit", "actions: kill=0 has no limit"},
+		{replace("kill=1", "kill=x"), "|||killstorm: actions: kill=x has no limit", "actions: kill=x has no limit"},
+	} {
+		cells, reported := run1(t, c.row, nil)
+		if c.reported != "" {
+			c.reported = "<stdin>:2: " + strings.Split(c.row, ",")[2] + ": " + c.reported + "\n"
+		}
+		if cells != c.want || reported != c.reported {
+			t.Errorf("%srow %s, reported %q; want %s, %q", c.row, cells, reported, c.want, c.reported)
+		}
+	}
+	if living(storm) != 1 {
+		t.Error("and yet it was killed")
+	}
+	if cells, _ := run1(t, good, nil); cells != "1|0||" {
+		t.Errorf("the good row: %s", cells)
+	}
+}
+
+// broken is a reader that has gone.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+func TestFinishesWhenItsReaderHasGone(t *testing.T) {
+	uid := who(t)
+	storm := victims(t, 3, uid, "plain", name("p"), nil)
+	app := App()
+	var problems bytes.Buffer
+	row := strings.Replace(due(uid, name("p"), "3"), "2000-04-25T05:17:02Z", time.Now().UTC().Format(time.RFC3339), 1)
+	app.Reader, app.Writer, app.ErrWriter = strings.NewReader(header+row), broken{}, &problems
+	status := filter.Status(app, []string{"killstorm", "--host", "moscow"})
+	if status != 1 || problems.String() != "killstorm: <stdout>: broken pipe\n" || living(storm) != 0 {
+		t.Errorf("status %d, %q, %d live", status, problems.String(), living(storm))
+	}
+}
+
+func TestFlags(t *testing.T) {
+	for text, want := range map[string]Signal{"KILL": 9, "SIGKILL": 9, "9": 9, "TERM": 15, "15": 15, "HUP": 1, "USR1": 10} {
+		if got, err := parseSignal(text, true); got != want || err != nil {
+			t.Errorf("--signal %s: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "0", "STOP", "CONT", "19", "kill", "64", "-9", "CHLD"} {
+		if got, err := parseSignal(text, true); err == nil {
+			t.Errorf("--signal %s: %v", text, got)
+		}
+	}
+}
