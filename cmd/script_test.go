@@ -5,6 +5,7 @@
 package cmd_test
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"os"
@@ -39,6 +40,14 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	caches := map[string]string{}
+	text, err := exec.Command("go", "env", "-json", "GOCACHE", "GOMODCACHE", "GOPROXY").Output()
+	if err == nil {
+		err = json.Unmarshal(text, &caches)
+	}
+	if err != nil {
+		t.Log("go env: ", err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "../testdata/script",
 		UpdateScripts:       *update,
@@ -46,6 +55,9 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TOP", top)
+			for name, value := range caches {
+				env.Setenv(name, value) // for a build within a script, whose HOME is nowhere
+			}
 			env.Setenv("TZ", "America/Chicago")
 			env.Setenv("LC_ALL", "C")
 			return nil
