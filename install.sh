@@ -161,8 +161,8 @@ try() {
 			if (due != "")
 				printf "%s\n%s\n", header, due
 			else if (processes)
-				printf "stormcheck: looked at %d processes of %d accounts on %s: no limit is reached (the most: %s)\n",
-					processes, accounts, host, most
+				printf "stormcheck: looked at %d processes of %d account%s on %s: no limit is reached (the most: %s)\n",
+					processes, accounts, accounts == 1 ? "" : "s", host, most
 		}' build/rows.csv
 	[ -z "$message" ] || printf '%s\n' "$message"
 	exit $status

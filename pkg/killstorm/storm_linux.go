@@ -284,18 +284,18 @@ func (s *storm) fight(o Options, ended <-chan os.Signal) error {
 		}
 		return told != nil || time.Now().After(deadline)
 	}
-	err := s.freeze(over)
-	if o.Signal != syscall.SIGKILL && err == nil && !over() {
+	if err := s.freeze(over); o.Signal != syscall.SIGKILL && err == nil && !over() {
 		s.signal(o.Signal)
 		s.signal(syscall.SIGCONT)
 		s.settle(o.Grace, over)
-		if _, err = s.sweep(); err == nil {
-			err = s.freeze(over)
+		if _, err := s.sweep(); err == nil {
+			_ = s.freeze(over) // what it couldn't see, the sweeps below must
 		}
 	}
 	for {
 		left := s.signal(syscall.SIGKILL)
-		if _, err = s.sweep(); err == nil && s.hold(true) == 0 && s.missed == 0 && left == 0 {
+		_, err := s.sweep()
+		if err == nil && s.hold(true) == 0 && s.missed == 0 && left == 0 {
 			return told
 		}
 		if over() {
