@@ -171,7 +171,7 @@ func TestFaults(t *testing.T) {
 			"limits.csv:3: kill: \"-1\" is not a number\nlimits.csv:4: user: \"[\": [ without ]\nlimits.csv:5: 3 cells where the header has 4\n" +
 			"limits.csv:6: user: \"\": empty pattern\nlimits.csv:6: proc: \"a||b\": empty pattern\nlimits.csv:6: log: \"010\" is not a number\n" +
 			"limits.csv:6: kill: \"1e3\" is not a number"},
-		{"user,proc,log\n\"*,*,1\n", `limits.csv:3: extraneous or missing " in quoted-field`},
+		{"user,proc,log\n\"*,*,1\n", `limits.csv:2: extraneous or missing " in quoted-field`},
 	} {
 		_, faults := ParseTable("limits.csv", c.text)
 		var got []string
@@ -239,7 +239,7 @@ func TestLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log.csv")
 	stream := header9 + row("groucho", "imapd", 20, 0) + row("harpo", "imapd", 5, 0) + row("chico", "vi", 100, 0)
 	logged := func() string { text, _ := os.ReadFile(path); os.Remove(path); return string(text) }
-	const want = "2000-04-25T05:17:02Z,moscow,groucho,1004,imapd,20,0,0,,*/imapd,log=20,,,,,\n"
+	const want = "2000-04-25T05:17:02Z,moscow,groucho,1004,imapd,20,0,0,,*/imapd,log=20 alert=5,,,,,\n"
 
 	through(t, Options{Table: table(t, "user,proc,log,alert\n*,imapd,20,5\n*,*,,1\n"), Log: path}, stream)
 	if got := logged(); !strings.HasSuffix(got, "errors\n"+want) || strings.Count(got, "\n") != 2 {
@@ -259,7 +259,7 @@ func TestLog(t *testing.T) {
 func TestRowsAreNotHeldBack(t *testing.T) {
 	in, feed := io.Pipe()
 	from, out := io.Pipe()
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() {
 		done <- Run(Options{Table: table(t, builtIn)}, filter.Env{In: in, Out: out, Report: func(err error) { t.Error(err) }})
 		out.Close()
