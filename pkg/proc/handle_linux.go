@@ -41,8 +41,8 @@ func (h Handle) Identity() (id Identity, err error) {
 	if err != nil {
 		return id, gone(err)
 	}
-	if !parseStat(stat, &id.Process) {
-		return id, unix.EBADMSG
+	if err := parseStat(stat, &id.Process); err != nil {
+		return id, gone(err)
 	}
 	status, err := readAt(h.dir, "status")
 	if err != nil {

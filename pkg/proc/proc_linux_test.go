@@ -31,8 +31,8 @@ var hostile = []string{
 func TestParseStat(t *testing.T) {
 	for _, name := range hostile {
 		var p Process
-		if !parseStat([]byte("4711 ("+name+") "+rest("S", 0, 1, 99)+"\n"), &p) {
-			t.Errorf("%q: not taken", name)
+		if err := parseStat([]byte("4711 ("+name+") "+rest("S", 0, 1, 99)+"\n"), &p); err != nil {
+			t.Errorf("%q: %v", name, err)
 			continue
 		}
 		if p.PID != 4711 || string(p.Comm) != name || p.State != 'S' || p.PPID != 4 || p.PGID != 5 || p.Start != 99 || p.Zombie || p.Kernel {
@@ -51,15 +51,23 @@ func TestParseStat(t *testing.T) {
 		{rest("S", 0x00400140, 1, 1), false, false},
 	} {
 		var p Process
-		if !parseStat([]byte("1 (x) "+c.rest), &p) || p.Zombie != c.zombie || p.Kernel != c.kernel {
+		if parseStat([]byte("1 (x) "+c.rest), &p) != nil || p.Zombie != c.zombie || p.Kernel != c.kernel {
 			t.Errorf("%s: %+v", c.rest, p)
 		}
 	}
 	for _, text := range []string{"", "1", "1 (x", "1 x) S", "1 (x)", "1 (x) ", "1 (x) S", "1 (x) S 4 5", "x (y) " + rest("S", 0, 1, 1),
 		"-1 (x) " + rest("S", 0, 1, 1), "1 (x) S -4 5 6 0 -1 0 10 11 12 13 14 15 16 17 20 0 1 0 1 23", "(x) S 1"} {
-		if parseStat([]byte(text), &Process{}) {
-			t.Errorf("%q: taken", text)
+		if err := parseStat([]byte(text), &Process{}); err != syscall.EBADMSG {
+			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// What the kernel shows of a process that it is just letting go.
+func TestParseStatOfOneThatEnds(t *testing.T) {
+	err := parseStat([]byte("4711 (imapd) X 0 -1 -1 0 -1 4228108 10 11 12 13 14 15 16 17 20 0 0 0 99 0 0"), &Process{})
+	if err != syscall.ESRCH {
+		t.Error(err)
 	}
 }
 
@@ -69,7 +77,7 @@ func FuzzParseStat(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var p Process
-		if parseStat(text, &p) && !bytes.HasPrefix(text[bytes.IndexByte(text, '('):], append([]byte("("), p.Comm...)) {
+		if parseStat(text, &p) == nil && !bytes.HasPrefix(text[bytes.IndexByte(text, '('):], append([]byte("("), p.Comm...)) {
 			t.Errorf("%q: name %q", text, p.Comm)
 		}
 	})

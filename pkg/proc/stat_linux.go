@@ -1,23 +1,28 @@
 package proc
 
-import "bytes"
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+)
 
 // pfKthread is PF_KTHREAD of the kernel's include/linux/sched.h.
 const pfKthread = 0x00200000
 
 // parseStat reads the text of /proc/PID/stat, proc_pid_stat(5), into p, all but
-// UID. The name stands in parentheses and may itself hold any byte but NUL:
-// ")", spaces, newlines, digits that look like the fields behind it. None of
-// those fields has a parenthesis, so the last ")" ends the name. It reports
-// false where the text is no such line.
-func parseStat(text []byte, p *Process) bool {
+// UID. The name stands in parentheses and may itself hold any byte but NUL: ")",
+// spaces, newlines, digits that look like the fields behind it. None of those
+// fields has a parenthesis, so the last ")" ends the name. The error is EBADMSG
+// where the text is no such line, and ESRCH for a process that has ended while it
+// was read: its process group is -1 then.
+func parseStat(text []byte, p *Process) error {
 	open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
 	if open < 2 || end < open || end+4 > len(text) || text[open-1] != ' ' {
-		return false
+		return unix.EBADMSG
 	}
 	pid, ok := decimal(text[:open-1])
 	if !ok {
-		return false
+		return unix.EBADMSG
 	}
 	p.PID = int(pid)
 	p.Comm = text[open+1 : end]
@@ -29,20 +34,25 @@ func parseStat(text []byte, p *Process) bool {
 	rest := text[end+3:]
 	for field := ppid; field <= start; field++ {
 		if len(rest) == 0 || rest[0] != ' ' {
-			return false
+			return unix.EBADMSG
 		}
 		rest = rest[1:]
 		n := bytes.IndexByte(rest, ' ')
 		if n < 0 {
-			return false
+			return unix.EBADMSG
 		}
 		word := rest[:n]
 		rest = rest[n:]
 		var value uint64
 		switch field {
-		case ppid, pgrp, flags, threads, start:
+		case pgrp:
+			if string(word) == "-1" {
+				return unix.ESRCH
+			}
+			fallthrough
+		case ppid, flags, threads, start:
 			if value, ok = decimal(word); !ok {
-				return false
+				return unix.EBADMSG
 			}
 		}
 		switch field {
@@ -60,7 +70,7 @@ func parseStat(text []byte, p *Process) bool {
 	}
 	// A leader that has ended shows as a zombie while its other threads live on.
 	p.Zombie = (p.State == 'Z' || p.State == 'X') && nthreads <= 1
-	return true
+	return nil
 }
 
 // decimal reads digits, and nothing but digits.

@@ -205,8 +205,8 @@ func (t *Table) process(stat, dir string, text []byte, p *Process) error {
 	if err != nil {
 		return err
 	}
-	if !parseStat(text[:n], p) {
-		return unix.EBADMSG
+	if err := parseStat(text[:n], p); err != nil {
+		return err
 	}
 	var owner unix.Stat_t
 	if err := unix.Fstatat(t.proc, dir, &owner, 0); err != nil {
