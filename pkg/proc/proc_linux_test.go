@@ -175,6 +175,10 @@ func TestScan(t *testing.T) {
 		cmd, _ := start(t, name)
 		want[cmd.Process.Pid] = name
 	}
+	before, err := ps.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
 	all := scan(t)
 	for pid, name := range want {
 		p, seen := all[pid]
@@ -185,15 +189,11 @@ func TestScan(t *testing.T) {
 			t.Errorf("%q: started at %d, now %d", name, p.Start, Now())
 		}
 	}
-	theirs, err := ps.Processes()
-	if err != nil {
-		t.Fatal(err)
-	}
 	agreed := 0
-	for _, their := range theirs {
+	for _, their := range before {
 		ours, seen := all[their.Pid()]
 		if !seen {
-			if _, still := scan(t)[their.Pid()]; still {
+			if still, _ := ps.FindProcess(their.Pid()); still != nil {
 				t.Errorf("go-ps has %d %q, the scan had not", their.Pid(), their.Executable())
 			}
 			continue
