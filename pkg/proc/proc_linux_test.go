@@ -191,18 +191,19 @@ func TestScan(t *testing.T) {
 	}
 	agreed := 0
 	for _, their := range before {
-		ours, seen := all[their.Pid()]
-		if !seen {
-			if still, _ := ps.FindProcess(their.Pid()); still != nil {
-				t.Errorf("go-ps has %d %q, the scan had not", their.Pid(), their.Executable())
-			}
-			continue
+		after, _ := ps.FindProcess(their.Pid())
+		if after == nil || after.Executable() != their.Executable() {
+			continue // it has ended, or become another program
 		}
-		// go-ps ends names at ")", and a kernel worker's name changes with its work.
-		if !bytes.ContainsAny(ours.Comm, "()") && !ours.Kernel {
-			if agreed++; string(ours.Comm) != their.Executable() {
-				t.Errorf("%d: %q, for go-ps %q", their.Pid(), ours.Comm, their.Executable())
-			}
+		ours, seen := all[their.Pid()]
+		switch {
+		case !seen:
+			t.Errorf("go-ps has %d %q, the scan had not", their.Pid(), their.Executable())
+		case bytes.ContainsAny(ours.Comm, "()"): // go-ps ends names at ")"
+		case string(ours.Comm) != their.Executable():
+			t.Errorf("%d: %q, for go-ps %q", their.Pid(), ours.Comm, their.Executable())
+		default:
+			agreed++
 		}
 	}
 	if agreed < 10 {
