@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
+
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/rows"
 )
@@ -52,7 +54,7 @@ func TestReadTrusted(t *testing.T) {
 		}
 	}
 	mkdir(t, open+"/in", 0o755)
-	if err := syscall.Mkfifo(dir+"/fifo", 0o600); err != nil {
+	if err := unix.Mkfifo(dir+"/fifo", 0o600); err != nil {
 		t.Fatal(err)
 	}
 	theirs := write(t, dir+"/theirs", "", 0o644)
@@ -210,15 +212,17 @@ func TestLogRefuses(t *testing.T) {
 
 func TestLogTruncatesHalfABatch(t *testing.T) {
 	path := write(t, filepath.Join(t.TempDir(), "log.csv"), logHeader, 0o600)
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &before); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(len(logHeader)) + 10, Max: before.Max}); err != nil {
+	little := before
+	little.Cur = 120 // the header and some more
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &little); err != nil {
 		t.Fatal(err)
 	}
 	err := logRow(t, &Log{Path: path}, "groucho")
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &before); err != nil {
 		t.Fatal(err)
 	}
 	if err == nil {
@@ -271,7 +275,7 @@ func TestLogWaitsForItsLockASecond(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK}); err != nil {
+		if err := unix.FcntlFlock(f.Fd(), unix.F_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
 			t.Fatal(err)
 		}
 		fmt.Println("held")
