@@ -13,8 +13,9 @@ import (
 // package that knows its traps.
 func TestLayers(t *testing.T) {
 	shared := map[string][]string{
-		"rows": nil, "proc": nil, "mailbox": nil, "account": nil,
-		"filter": {"rows"},
+		"rows": nil, "proc": nil, "mailbox": nil,
+		"account": {"proc"}, // getent is started at normal priority
+		"filter":  {"rows"},
 	}
 	only := map[string][]string{
 		"github.com/gocarina/gocsv":  {"rows"},

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"stormcheck/pkg/proc"
 )
 
 // An Account is an entry of the name service, passwd(5).
@@ -163,7 +165,9 @@ func getent(keys []string) (answer []Account, err error) {
 		cmd.WaitDelay = time.Second // for a child that keeps the pipe open
 		var out bytes.Buffer
 		cmd.Stdout = &out
-		err = cmd.Run()
+		if err = proc.AtNormalPriority(cmd.Start); err == nil {
+			err = cmd.Wait()
+		}
 		for line := range strings.Lines(out.String()) {
 			if a, ok := parse(line); ok {
 				answer = append(answer, a)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/proc"
 )
 
 // send gives the message to the mailer. Nothing but status 0 says that it was
@@ -27,7 +28,7 @@ func (o Options) send(message []byte) error {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second // for stderr, which a child of it may keep open
 
-	err := atNormalPriority(cmd.Start)
+	err := proc.AtNormalPriority(cmd.Start)
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.Sendmail, startCause(err))
 	}

@@ -22,6 +22,7 @@ const lockWait = time.Second
 type Log struct {
 	Path  string
 	batch bytes.Buffer
+	rows  *rows.Writer // to batch
 }
 
 // maxBatch is how much a Log collects before it writes by itself.
@@ -32,17 +33,16 @@ func (l *Log) Add(record *rows.Record) error {
 	if l.Path == "" {
 		return nil
 	}
-	row, err := record.Row()
-	if err != nil {
-		return fmt.Errorf("<stdin>:%d: %w", record.Line, err)
+	if l.rows == nil {
+		l.rows = rows.NewWriter(&l.batch)
 	}
-	w := rows.NewWriter(&l.batch)
-	err = rows.Encode(w, len(header), row)
-	w.Flush()
-	if err == nil && l.batch.Len() > maxBatch {
-		err = l.Flush()
+	if err := l.rows.Write(record.All()); err != nil {
+		return err
 	}
-	return err
+	if l.batch.Len() > maxBatch {
+		return l.Flush()
+	}
+	return nil
 }
 
 // header is the first line of each log.
@@ -53,6 +53,9 @@ var header = rows.Header(16)
 // file is opened by its name each time, so that it can be rotated. A batch that
 // can't be written is dropped.
 func (l *Log) Flush() error {
+	if l.rows != nil {
+		l.rows.Flush()
+	}
 	if l.batch.Len() == 0 {
 		return nil
 	}

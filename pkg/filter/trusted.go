@@ -18,6 +18,11 @@ import (
 // above it (one with the sticky bit will do): whoever can write there would
 // otherwise decide what root does. perm is the mode of a file that is made.
 func openTrusted(path string, flags int, perm os.FileMode) (*os.File, error) {
+	if os.Geteuid() == 0 {
+		if err := checkAbove(path); err != nil { // before anything is made there
+			return nil, fmt.Errorf("%s: %w", path, Cause(err))
+		}
+	}
 	f, err := os.OpenFile(path, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, perm)
 	if err == nil {
 		if err = checkTrusted(f, path); err == nil {
@@ -64,10 +69,7 @@ func checkTrusted(f *os.File, path string) error {
 	if err := onlyRoots(info); err != nil {
 		return err
 	}
-	if err := checkAbove(path); err != nil {
-		return err
-	}
-	// Nobody but root can move what is below these directories: what the path
+	// Nobody but root can move what is below the directories above: what the path
 	// names now is what it named when it was opened, or root changed it.
 	if now, err := os.Lstat(path); err != nil || !os.SameFile(info, now) {
 		return fmt.Errorf("replaced while it was opened")

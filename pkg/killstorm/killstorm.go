@@ -23,35 +23,22 @@ type Options struct {
 	Now     func() time.Time // the clock that rows' times are held against
 }
 
-// Run takes a stream through killstorm.
-func Run(o Options, env filter.Env) error {
-	return filter.Acting{
-		Tool: "killstorm", Action: "kill", Host: o.Host, Now: o.Now,
-		Needs: []rows.Column{rows.Proc, rows.Count},
-		Fills: []rows.Column{rows.Killed, rows.Remaining},
-		Act:   o.act,
-	}.Run(env)
-}
-
-// act does what is due for one row.
-func (o Options) act(record *rows.Record, row rows.Row, limit rows.Limit) error {
+// target returns the uid and the name of the processes that a row is about, or why
+// they are not to be ended.
+func target(row rows.Row) (uid uint32, comm string, err error) {
 	if row.Proc == "*" {
-		return filter.Note("a row of all processes names none to end")
+		return 0, "", filter.Note("a row of all processes names none to end")
 	}
 	user, err := rows.Unescape(row.User)
 	if err != nil {
-		return fmt.Errorf("user: %w", err)
+		return 0, "", fmt.Errorf("user: %w", err)
 	}
-	comm, err := rows.Unescape(row.Proc)
-	if err != nil {
-		return fmt.Errorf("proc: %w", err)
+	if comm, err = rows.Unescape(row.Proc); err != nil {
+		return 0, "", fmt.Errorf("proc: %w", err)
 	}
 	a, err := account.Resolve(user, uint32(row.UID.N), row.UID.Known)
 	if err != nil {
-		return err
+		return 0, "", err
 	}
-	if err := spared(a.UID); err != nil {
-		return err
-	}
-	return o.end(record, a.UID, comm, limit)
+	return a.UID, comm, spared(a.UID)
 }

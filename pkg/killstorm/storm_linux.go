@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
 	"sync"
@@ -37,7 +36,6 @@ type storm struct {
 	found   []match      // live matches of the last sweep
 	victims map[id]*victim
 	refused map[id]string // matches that are not to be touched, and why
-	missed  int           // live matches of the last sweep that couldn't be looked at
 }
 
 // An id says which process: PIDs are reused.
@@ -49,21 +47,22 @@ type id struct {
 // A match is a live process of the storm's uid and name, as the table shows it.
 type match struct {
 	id
-	own bool // killstorm's own pipe, or what started it
+	own    bool // killstorm's own pipe, or what started it
+	recent bool // started in the last 60 s
 }
 
 // A victim is a process that is to end.
 type victim struct {
 	stopped   bool
-	signalled bool // with a signal that ends it
-	gone      bool // or a zombie
-	denied    bool // it may not be signalled
-	late      bool // it came after the killing had begun
-	state     byte // as last seen
+	signalled bool  // with a signal that ends it
+	gone      bool  // or a zombie
+	denied    error // why it can't be signalled
+	late      bool  // it came after the killing had begun
+	state     byte  // as last seen
 }
 
 // end looks at the storm again, ends it, and fills the row.
-func (o Options) end(record *rows.Record, uid uint32, comm string, limit rows.Limit) error {
+func (k *killer) end(record *rows.Record, uid uint32, comm string, limit rows.Limit) error {
 	table, err := proc.Open()
 	if err != nil {
 		return err
@@ -77,44 +76,92 @@ func (o Options) end(record *rows.Record, uid uint32, comm string, limit rows.Li
 		uid: uid, comm: comm, table: table, own: own, group: syscall.Getpgrp(),
 		victims: map[id]*victim{}, refused: map[id]string{},
 	}
-
-	recent, err := s.sweep()
-	if err != nil {
+	if err := s.sweep(); err != nil {
 		return err
 	}
-	if count := int64(len(s.found)); !limit.Reached(count, recent) {
-		if !o.DryRun {
+	if due, why := s.stillDue(limit); !due {
+		if !k.DryRun {
 			record.Set(rows.Killed, "0")
 		}
-		return filter.Note(fmt.Sprintf("subsided to %d", count))
+		return filter.Note(why)
 	}
-	if o.DryRun {
+	if k.DryRun {
 		return filter.Note(s.wouldKill())
 	}
+	err = s.fight(k.Options, k.toldToEnd)
 
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(ended)
-	err = s.fight(o, ended)
-
-	killed, remaining := 0, s.missed
-	for who, v := range s.victims {
-		switch {
-		case v.gone && v.signalled:
-			killed++
-		case !v.gone && s.refused[who] == "":
-			remaining++
-		}
-	}
+	killed, remaining := s.killed(), s.remaining()
 	record.Set(rows.Killed, fmt.Sprint(killed))
-	record.Set(rows.Remaining, fmt.Sprint(remaining))
+	record.Set(rows.Remaining, fmt.Sprint(len(remaining)))
 	if len(s.refused) > 0 {
 		err = errors.Join(filter.Note("refused: "+s.refusals()), err)
 	}
-	if remaining > 0 {
-		err = errors.Join(fmt.Errorf("%d remaining: %s", remaining, s.resistance()), err)
+	if len(remaining) > 0 {
+		err = errors.Join(fmt.Errorf("%d remaining: %s", len(remaining), s.resistance(remaining)), err)
 	}
 	return err
+}
+
+// stillDue holds the storm, as the last sweep saw it, against the limit again.
+// Those that are not to be touched count too: they are there. But the others have
+// to reach the limit without them, or a few processes of a person would end for
+// the many of his container.
+func (s *storm) stillDue(limit rows.Limit) (due bool, why string) {
+	var count, recent, others, othersRecent int64
+	for _, m := range s.found {
+		fresh := int64(0)
+		if m.recent {
+			fresh = 1
+		}
+		h, who, err := s.open(m.id)
+		if err == proc.ErrGone {
+			continue
+		}
+		count, recent = count+1, recent+fresh
+		if err != nil {
+			continue
+		}
+		h.Close()
+		if reason := s.refusal(m, who); reason != "" {
+			s.refused[m.id] = reason
+			continue
+		}
+		others, othersRecent = others+1, othersRecent+fresh
+	}
+	switch {
+	case !limit.Reached(count, recent):
+		return false, fmt.Sprintf("subsided to %d", count)
+	case !limit.Reached(others, othersRecent):
+		return false, fmt.Sprintf("refused: %s - too few others: %d", s.refusals(), others)
+	}
+	return true, ""
+}
+
+// killed returns how many victims were signalled and seen gone.
+func (s *storm) killed() (n int) {
+	for _, v := range s.victims {
+		if v.gone && v.signalled {
+			n++
+		}
+	}
+	return n
+}
+
+// remaining returns those that are still there: victims, also under another name,
+// and whoever else the last sweep has found.
+func (s *storm) remaining() map[id]*victim {
+	left := map[id]*victim{}
+	for who, v := range s.victims {
+		if !v.gone && s.refused[who] == "" {
+			left[who] = v
+		}
+	}
+	for _, m := range s.found {
+		if s.victims[m.id] == nil && s.refused[m.id] == "" {
+			left[m.id] = &victim{late: true}
+		}
+	}
+	return left
 }
 
 // ancestors returns the PIDs of this process and of all above it, who started
@@ -137,23 +184,18 @@ func ancestors(table *proc.Table) (map[int]bool, error) {
 	return pids, nil
 }
 
-// sweep reads the table and fills found. It returns how many of those found were
-// started in the last 60 s.
-func (s *storm) sweep() (recent int64, err error) {
+// sweep reads the table and fills found.
+func (s *storm) sweep() error {
 	s.found = s.found[:0]
 	now := proc.Now()
-	err = s.table.Scan(func(_ int, p *proc.Process) {
+	return s.table.Scan(func(_ int, p *proc.Process) {
 		if p.UID != s.uid || string(p.Comm) != s.comm || p.Zombie || p.Kernel || p.PID <= 1 {
 			return
 		}
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
-		s.found = append(s.found, match{id{p.PID, p.Start}, s.own[p.PID] || p.PGID == s.group})
-		if p.Recent(now) {
-			recent++
-		}
+		s.found = append(s.found, match{id{p.PID, p.Start}, s.own[p.PID] || p.PGID == s.group, p.Recent(now)})
 	})
-	return recent, err
 }
 
 // open opens a process and reads who it is through the handle with which it will
@@ -187,38 +229,48 @@ func (s *storm) refusal(m match, who proc.Identity) string {
 	return ""
 }
 
-// hold stops those of the last sweep that haven't been stopped yet, and returns
-// how many there were.
-func (s *storm) hold(late bool) (fresh int) {
-	s.missed = 0
+// hold stops those of the last sweep that haven't been stopped yet. It returns
+// how many it stopped, and how many of the sweep are left to be dealt with: also
+// those that had gone when it came, for their children may be there.
+func (s *storm) hold(late bool) (stopped, left int) {
 	for _, m := range s.found {
 		v := s.victims[m.id]
-		if v != nil && (v.stopped || v.denied) || s.refused[m.id] != "" {
+		if v != nil && v.gone || s.refused[m.id] != "" {
+			continue
+		}
+		left++
+		if v != nil && (v.stopped || v.denied != nil) {
 			continue
 		}
 		h, who, err := s.open(m.id)
 		if err != nil {
-			if err != proc.ErrGone {
-				s.missed++
-			}
-			continue
+			continue // the next sweep finds it again, if it is there
 		}
 		switch why := s.refusal(m, who); {
 		case why != "":
 			s.refused[m.id] = why
+			left--
 		case who.Kernel || !who.Leader || string(who.Comm) != s.comm: // it isn't what the sweep saw
 		default:
 			if v == nil {
-				v = &victim{late: late}
+				v = &victim{late: late, state: who.State}
 				s.victims[m.id] = v
 			}
-			err := h.Signal(syscall.SIGSTOP)
-			v.stopped, v.denied = err == nil, err == syscall.EPERM
-			fresh++
+			v.deny(h.Signal(syscall.SIGSTOP))
+			if v.stopped = v.denied == nil; v.stopped {
+				stopped++
+			}
 		}
 		h.Close()
 	}
-	return fresh
+	return stopped, left
+}
+
+// deny remembers why a signal couldn't be sent, if it couldn't.
+func (v *victim) deny(err error) {
+	if err != proc.ErrGone {
+		v.denied = err
+	}
 }
 
 // signal sends sig to every victim that isn't gone, and returns how many those
@@ -243,25 +295,26 @@ func (s *storm) signal(sig Signal) (left int) {
 		if why := s.refusal(match{}, who); why != "" {
 			s.refused[want] = why
 			_ = h.Signal(syscall.SIGCONT) // it may have got there while it was being stopped
-		} else if err := h.Signal(sig); err == nil {
-			v.stopped = v.stopped && sig != syscall.SIGCONT
-			v.signalled = v.signalled || sig != 0 && sig != syscall.SIGCONT
 		} else {
-			v.denied = err == syscall.EPERM
+			v.deny(h.Signal(sig))
+			v.stopped = v.stopped && sig != syscall.SIGCONT
+			v.signalled = v.signalled || v.denied == nil && sig != 0 && sig != syscall.SIGCONT
 		}
 		h.Close()
 	}
 	return left
 }
 
-// freeze stops everybody, until a sweep finds nobody new.
+// freeze stops everybody, until a sweep finds nobody new to stop.
 func (s *storm) freeze(over func() bool) error {
-	for s.hold(false) > 0 && !over() {
-		if _, err := s.sweep(); err != nil {
+	for {
+		if stopped, _ := s.hold(false); stopped == 0 || over() {
+			return nil
+		}
+		if err := s.sweep(); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 // settle waits until all victims are gone, for as long as d.
@@ -273,35 +326,33 @@ func (s *storm) settle(d time.Duration, over func() bool) {
 
 // fight ends the storm, or gives up at the deadline or when this process is told
 // to end. However it comes out nobody stays frozen: all were due for the kill.
-func (s *storm) fight(o Options, ended <-chan os.Signal) error {
+func (s *storm) fight(o Options, toldToEnd func() error) error {
 	deadline := time.Now().Add(o.Timeout)
-	var told error
-	over := func() bool {
-		select {
-		case sig := <-ended:
-			told = fmt.Errorf("ended early by a signal: %s", sig)
-		default:
-		}
-		return told != nil || time.Now().After(deadline)
-	}
+	over := func() bool { return toldToEnd() != nil || time.Now().After(deadline) }
 	if err := s.freeze(over); o.Signal != syscall.SIGKILL && err == nil && !over() {
 		s.signal(o.Signal)
 		s.signal(syscall.SIGCONT)
 		s.settle(o.Grace, over)
-		if _, err := s.sweep(); err == nil {
+		if s.sweep() == nil {
 			_ = s.freeze(over) // what it couldn't see, the sweeps below must
 		}
 	}
-	for {
-		left := s.signal(syscall.SIGKILL)
-		_, err := s.sweep()
-		if err == nil && s.hold(true) == 0 && s.missed == 0 && left == 0 {
-			return told
+	// One process that forks and ends all the time can slip past a sweep, so two
+	// in a row have to find nobody.
+	for empty := 0; ; {
+		alive := s.signal(syscall.SIGKILL)
+		err := s.sweep()
+		_, left := s.hold(true)
+		if empty++; err != nil || left > 0 || alive > 0 {
+			empty = 0
+		}
+		if empty == 2 {
+			return toldToEnd()
 		}
 		if over() {
 			s.signal(syscall.SIGKILL)
 			s.settle(lastLook, func() bool { return false })
-			return errors.Join(told, err)
+			return errors.Join(toldToEnd(), err, s.sweep())
 		}
 		time.Sleep(pause)
 	}
@@ -310,28 +361,14 @@ func (s *storm) fight(o Options, ended <-chan os.Signal) error {
 // wouldKill says how many processes a run would signal, and which, the oldest first.
 func (s *storm) wouldKill() string {
 	const most = 20
-	slices.SortFunc(s.found, func(a, b match) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.pid, b.pid)) })
-	n, pids := 0, ""
-	for _, m := range s.found {
-		h, who, err := s.open(m.id)
-		if err != nil {
-			continue
-		}
-		h.Close()
-		if why := s.refusal(m, who); why != "" {
-			s.refused[m.id] = why
-			continue
-		}
-		if n++; n <= most {
-			pids += fmt.Sprintf(" %d", m.pid)
-		}
+	due := slices.DeleteFunc(s.found, func(m match) bool { return s.refused[m.id] != "" })
+	slices.SortFunc(due, func(a, b match) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.pid, b.pid)) })
+	text := fmt.Sprintf("would kill %d (dry run): pids", len(due))
+	for _, m := range due[:min(most, len(due))] {
+		text += fmt.Sprintf(" %d", m.pid)
 	}
-	text := fmt.Sprintf("would kill %d (dry run)", n)
-	if n > 0 {
-		text += ": pids" + pids
-	}
-	if n > most {
-		text += fmt.Sprintf(" and %d more", n-most)
+	if more := len(due) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
 	}
 	if len(s.refused) > 0 {
 		text += " - refused: " + s.refusals()
@@ -348,14 +385,13 @@ func (s *storm) refusals() string {
 	return tell(counts)
 }
 
-// resistance says why how many victims are still there.
-func (s *storm) resistance() string {
+// resistance says why those that remain do.
+func (s *storm) resistance(remaining map[id]*victim) string {
 	counts := map[string]int{}
-	for want, v := range s.victims {
+	for _, v := range remaining {
 		switch {
-		case v.gone || s.refused[want] != "":
-		case v.denied:
-			counts["not permitted"]++
+		case v.denied != nil:
+			counts[v.denied.Error()]++
 		case v.state == 'D':
 			counts["in D state"]++
 		case v.late:
@@ -363,9 +399,6 @@ func (s *storm) resistance() string {
 		default:
 			counts["not yet gone"]++
 		}
-	}
-	if s.missed > 0 {
-		counts["that could not be looked at"] = s.missed
 	}
 	return tell(counts)
 }

@@ -362,15 +362,25 @@ func TestTimeout(t *testing.T) {
 	stopped(t, name("r"))
 }
 
-// stopped fails the test if a process of that name is frozen.
-func stopped(t *testing.T, name string) {
-	t.Helper()
+// called returns the PIDs of the live processes of that name.
+func called(name string) (pids []int) {
 	all, err := filepath.Glob("/proc/[0-9]*/comm")
 	must(err)
 	for _, path := range all {
 		comm, _ := os.ReadFile(path)
 		pid, _ := strconv.Atoi(strings.Split(path, "/")[2])
-		if string(comm) == name+"\n" && state(pid) == "T" {
+		if s := state(pid); string(comm) == name+"\n" && s != "" && s != "Z" && s != "X" {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// stopped fails the test if a process of that name is frozen.
+func stopped(t *testing.T, name string) {
+	t.Helper()
+	for _, pid := range called(name) {
+		if state(pid) == "T" {
 			t.Errorf("%d is left stopped", pid)
 		}
 	}
@@ -380,13 +390,14 @@ func stopped(t *testing.T, name string) {
 // what was done.
 func TestToldToEnd(t *testing.T) {
 	uid := who(t)
-	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1} {
 		comm := name("e")
 		storm := victims(t, 40, uid, "stubborn", comm, nil)
+		next := victims(t, 40, uid, "plain", name("n"), nil)
 		cmd := exec.Command("/proc/self/exe", "--host", "moscow", "--signal", "TERM")
 		cmd.Env = append(os.Environ(), "KILLSTORM_ROLE=killstorm", "GORACE=atexit_sleep_ms=10")
 		row := strings.Replace(due(uid, comm, "40"), "2000-04-25T05:17:02Z", time.Now().UTC().Format(time.RFC3339), 1)
-		cmd.Stdin = strings.NewReader(header + row)
+		cmd.Stdin = strings.NewReader(header + row + strings.Replace(row, comm, name("n"), 1)) // and one that must not be begun
 		var out, problems bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &problems
 		must(cmd.Start())
@@ -400,7 +411,37 @@ func TestToldToEnd(t *testing.T) {
 		if !strings.Contains(out.String(), ",40,0,,killstorm: ended early by a signal: "+sig.String()) || living(storm) != 0 {
 			t.Errorf("%s: %d live; out %q, %q", sig, living(storm), out.String(), problems.String())
 		}
+		if living(next) != 40 || strings.Count(out.String(), "killstorm: ended early by a signal: ") != 2 {
+			t.Errorf("%s: %d of the next storm live; out %q", sig, living(next), out.String())
+		}
 		stopped(t, comm)
+	}
+}
+
+// A process that all the time forks and ends is easily missed. Whatever is said of
+// it must be true.
+func TestComets(t *testing.T) {
+	uid := who(t)
+	comm := name("k")
+	for range 3 {
+		victims(t, 3, uid, "plain", comm, nil)
+		victims(t, 2, uid, "comet", comm, func(cmd *exec.Cmd) { // a shell: it forks and keeps its name
+			cmd.Path, _ = exec.LookPath("sh")
+			cmd.Args = []string{"sh", "-c", `printf %s "$1" >/proc/$$/comm; echo ready; n=400
+				hop() { n=$((n - 1)); [ $n -eq 0 ] || hop & }; hop`, "sh", comm}
+		})
+		cells, _ := run1(t, due(uid, comm, "3"), func(o *Options) { o.Timeout = 700 * time.Millisecond })
+		left := 0
+		for range 20 {
+			left = max(left, len(called(comm)))
+			time.Sleep(5 * time.Millisecond)
+		}
+		if strings.Contains(cells, "|0|") && left > 0 {
+			t.Errorf("row %s, and yet %d live", cells, left)
+		}
+		for len(called(comm)) > 0 { // they end by themselves
+			time.Sleep(10 * time.Millisecond)
+		}
 	}
 }
 
@@ -418,8 +459,14 @@ func TestRefused(t *testing.T) {
 	})...)
 	refused = append(refused, victims(t, 1, 0, "setuid", comm, nil)...)
 	storm := victims(t, 2, uid, "plain", comm, nil)
-	cells, reported := run1(t, due(uid, comm, "5"), nil)
-	want := "2|0|killstorm: refused: 1 in containers and 1 of another real uid and 1 of its own process group or above|"
+	const refusals = "1 in containers and 1 of another real uid and 1 of its own process group or above"
+	// They are there, but nobody ends for the many of somebody else.
+	cells, reported := run1(t, due(uid, comm, "3"), nil)
+	if want := "0||killstorm: refused: " + refusals + " - too few others: 2|"; cells != want || reported != "" || living(storm) != 2 {
+		t.Errorf("row %s, reported %q; %d of the storm live", cells, reported, living(storm))
+	}
+	cells, reported = run1(t, due(uid, comm, "2"), nil)
+	want := "2|0|killstorm: refused: " + refusals + "|"
 	if cells != want || reported != "" || living(storm) != 0 || living(refused) != 3 {
 		t.Errorf("row %s, reported %q; %d of the storm live, %d refused", cells, reported, living(storm), living(refused))
 	}

@@ -35,7 +35,9 @@ type Identity struct {
 	Inner       bool   // it belongs to a PID namespace within ours: a container
 }
 
-// Identity reads who the process is. Its Comm is the caller's to keep.
+// Identity reads who the process is. Its Comm is the caller's to keep. The uids
+// are those of the status file: the directory's owner is root once the process
+// has gone.
 func (h Handle) Identity() (id Identity, err error) {
 	stat, err := readAt(h.dir, "stat")
 	if err != nil {
@@ -51,12 +53,6 @@ func (h Handle) Identity() (id Identity, err error) {
 	if !parseStatus(status, &id) {
 		return id, unix.EBADMSG
 	}
-	// The owner comes last, right before the signal; see Table.process.
-	var owner unix.Stat_t
-	if err := unix.Fstat(h.dir, &owner); err != nil {
-		return id, gone(err)
-	}
-	id.UID = owner.Uid
 	return id, nil
 }
 
@@ -75,10 +71,7 @@ func parseStatus(text []byte, id *Identity) bool {
 	}
 	id.Leader = tgid[0] == strconv.Itoa(id.PID)
 	id.Inner = len(pids) > 1
-	for i, uid := range []*uint32{&id.Real, nil, &id.Saved} {
-		if uid == nil {
-			continue
-		}
+	for i, uid := range []*uint32{&id.Real, &id.UID, &id.Saved} {
 		n, err := strconv.ParseUint(uids[i], 10, 32)
 		if err != nil {
 			return false

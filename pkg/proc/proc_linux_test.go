@@ -65,9 +65,11 @@ func TestParseStat(t *testing.T) {
 
 // What the kernel shows of a process that it is just letting go.
 func TestParseStatOfOneThatEnds(t *testing.T) {
-	err := parseStat([]byte("4711 (imapd) X 0 -1 -1 0 -1 4228108 10 11 12 13 14 15 16 17 20 0 0 0 99 0 0"), &Process{})
-	if err != syscall.ESRCH {
-		t.Error(err)
+	for _, state := range []string{"X", "Z"} {
+		err := parseStat([]byte("4711 (imapd) "+state+" 0 -1 -1 0 -1 4228108 10 11 12 13 14 15 16 17 20 0 0 0 99 0 0"), &Process{})
+		if err != syscall.ESRCH {
+			t.Errorf("%s: %v", state, err)
+		}
 	}
 }
 
@@ -87,7 +89,7 @@ func TestParseStatus(t *testing.T) {
 	const text = "Name:\tTgid:\t9 Uid:\t0\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t7\nNgid:\t0\nPid:\t7\n" +
 		"Uid:\t1004\t1005\t1006\t1005\nGid:\t0\t0\t0\t0\nNSpid:\t7\t1\nCapEff:\t0\n"
 	id := Identity{Process: Process{PID: 7}}
-	if !parseStatus([]byte(text), &id) || id.Real != 1004 || id.Saved != 1006 || !id.Leader || !id.Inner {
+	if !parseStatus([]byte(text), &id) || id.Real != 1004 || id.UID != 1005 || id.Saved != 1006 || !id.Leader || !id.Inner {
 		t.Errorf("%+v", id)
 	}
 	id = Identity{Process: Process{PID: 8}}

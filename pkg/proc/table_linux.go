@@ -193,9 +193,15 @@ func (t *Table) scan(pids []int, visit func(*Process)) error {
 	return nil
 }
 
-// process reads one process: its stat file, and the owner of its directory, who
-// is its effective uid (the files in it belong to root when it has changed uid).
+// process reads one process: the owner of its directory, who is its effective uid
+// (the files in it belong to root when it has changed uid), and its stat file. The
+// owner comes first. Of a process that has gone it would be root, but then there
+// is no stat to be read either.
 func (t *Table) process(stat, dir string, text []byte, p *Process) error {
+	var owner unix.Stat_t
+	if err := unix.Fstatat(t.proc, dir, &owner, 0); err != nil {
+		return err
+	}
 	fd, err := unix.Openat(t.proc, stat, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -205,15 +211,8 @@ func (t *Table) process(stat, dir string, text []byte, p *Process) error {
 	if err != nil {
 		return err
 	}
-	if err := parseStat(text[:n], p); err != nil {
-		return err
-	}
-	var owner unix.Stat_t
-	if err := unix.Fstatat(t.proc, dir, &owner, 0); err != nil {
-		return err
-	}
 	p.UID = owner.Uid
-	return nil
+	return parseStat(text[:n], p)
 }
 
 // readPIDs lists the directories of /proc that are processes.

@@ -118,16 +118,22 @@ func (r *Record) add(c Column, tool, format string, args []any) {
 	r.Set(c, message)
 }
 
-// Row decodes the record.
-func (r *Record) Row() (Row, error) {
-	// gocsv gets the known columns only: it would take a header that differs
-	// in case or spaces for one of them.
+// All returns the cells of all sixteen columns in the order of Header, "" where
+// the layout has none.
+func (r *Record) All() []string {
 	cells := make([]string, numColumns)
 	for c := range numColumns {
 		cells[c] = r.Get(c)
 	}
+	return cells
+}
+
+// Row decodes the record.
+func (r *Record) Row() (Row, error) {
+	// gocsv gets the known columns only: it would take a header that differs
+	// in case or spaces for one of them.
 	var decoded []Row
-	err := gocsv.UnmarshalCSV(oneRecord(cells), &decoded)
+	err := gocsv.UnmarshalCSV(oneRecord(r.All()), &decoded)
 	var fault *csv.ParseError
 	switch {
 	case errors.As(err, &fault):

@@ -23,7 +23,8 @@ func (w *Writer) Write(record []string) error {
 		if i > 0 {
 			w.out.WriteByte(',')
 		}
-		if strings.ContainsAny(cell, ",\"\r\n") {
+		// A line that begins with # is a comment in a table of limits.
+		if strings.ContainsAny(cell, ",\"\r\n") || i == 0 && strings.HasPrefix(cell, "#") {
 			cell = `"` + strings.ReplaceAll(cell, `"`, `""`) + `"`
 		}
 		w.out.WriteString(cell)

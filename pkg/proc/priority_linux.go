@@ -1,4 +1,4 @@
-package alertmail
+package proc
 
 import (
 	"runtime"
@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// atNormalPriority calls start, which makes a child, so that the child doesn't
+// AtNormalPriority calls start, which makes a child, so that the child doesn't
 // inherit a raised priority: the pipe may run above all else so as to get through
 // a storm, the mail system needn't. On Linux priority belongs to the thread.
-func atNormalPriority(start func() error) error {
+func AtNormalPriority(start func() error) error {
 	own, err := unix.SchedGetAttr(0, 0)
 	if err != nil || own.Nice >= 0 && !isRealtime(own.Policy) {
 		return start()

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package proc
+
+// AtNormalPriority calls start. Elsewhere than on Linux priority belongs to the
+// whole process, and isn't raised.
+func AtNormalPriority(start func() error) error { return start() }
