@@ -4,6 +4,7 @@
 # One manifest says what goes where; install and uninstall both read it.
 set -eu
 umask 022
+from=$PWD
 cd "$(dirname "$0")"
 
 usage='usage: ./install.sh --try
@@ -43,6 +44,11 @@ case $PREFIX in
 *) die "--prefix: $PREFIX is not an absolute path" 2 ;;
 esac
 
+case $DESTDIR in
+'' | /*) ;;
+*) DESTDIR=$from/$DESTDIR ;;
+esac
+
 tools="procstat threshold mailarchive killstorm alertmail"
 
 # Lines of kind, mode, source, destination. A conf is never overwritten, and stays
@@ -78,6 +84,9 @@ build() {
 		die "Go $need or newer is needed (https://go.dev/dl); this is $have"
 
 	version=$(git describe --tags --always --dirty 2>/dev/null) || version=unknown
+	case $version in
+	*[!A-Za-z0-9._+-]*) version=unknown ;; # a tag may hold what a script must not
+	esac
 	mkdir -p build
 	for tool in $tools; do
 		CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags urfave_cli_no_docs \

@@ -122,7 +122,7 @@ type storm struct {
 	archived, notes, errors string
 	paged                   bool // it has the page action
 	urgent                  bool // it has that or the kill action, or was acted on by killstorm
-	unsure                  bool // killstorm failed at something
+	unsure                  bool // killstorm failed at something, or refused to touch some
 }
 
 // Bounds of a storm's text, in bytes.
@@ -151,7 +151,8 @@ func newStorm(record *rows.Record) storm {
 		notes:     text(rows.Notes, maxCell),
 		errors:    text(rows.Errors, maxCell),
 		paged:     isDue(record, "page"),
-		unsure:    strings.Contains("; "+record.Get(rows.Errors), "; killstorm: "),
+		unsure: strings.Contains("; "+record.Get(rows.Errors), "; killstorm: ") ||
+			strings.Contains("; "+record.Get(rows.Notes), "; killstorm: refused: "),
 	}
 	s.urgent = s.paged || isDue(record, "kill") || s.killed.Known || s.remaining.Known
 	if s.proc == "" {

@@ -165,7 +165,7 @@ func (m message) subject() string {
 	switch {
 	case s.remaining.N > 0:
 		end = fmt.Sprintf(", %d remaining", s.remaining.N)
-	case s.killed.N > 0 && !s.remaining.Known:
+	case s.killed.N > 0 && (s.unsure || !s.remaining.Known):
 		end = fmt.Sprintf(", %d killed", s.killed.N)
 	case s.killed.N > 0:
 		end = ", killed"

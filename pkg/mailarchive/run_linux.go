@@ -14,12 +14,10 @@ import (
 
 // Run takes a stream through mailarchive.
 func Run(o Options, env filter.Env) error {
-	a := archiver{Options: o}
-	if !o.DryRun {
-		// Now, for in a storm there may be no file handle left.
-		if a.dir, a.unfit = openDirectory(o.Dir); a.unfit == nil {
-			defer a.dir.Close()
-		}
+	a := archiver{Options: o, done: map[mailbox.User]work{}}
+	// Now, for in a storm there may be no file handle left.
+	if a.dir, a.unfit = openDirectory(o.Dir); a.unfit == nil {
+		defer a.dir.Close()
 	}
 	return filter.Acting{
 		Tool: "mailarchive", Action: "archive", Host: o.Host, Now: o.Now,
@@ -31,11 +29,24 @@ func Run(o Options, env filter.Env) error {
 // An archiver is a run with what it holds open.
 type archiver struct {
 	Options
-	dir   *directory // nil in a dry run
-	unfit error      // why there is no dir to copy to
+	dir   *directory
+	unfit error // why there is no dir to copy to
+
+	// What was done for each user in the snapshot of that time. A user may have
+	// many rows in it, as many as he has names for his processes: one copy stands
+	// for all of them.
+	done     map[mailbox.User]work
+	snapshot time.Time
 }
 
-// act copies the mailboxes of the row's user.
+// work is what came of one user's mailboxes.
+type work struct {
+	copies []string
+	err    error // joined notes and failures
+}
+
+// act copies the mailboxes of the row's user, or names the copies that were made
+// for another of his rows.
 func (a *archiver) act(record *rows.Record, row rows.Row, _ rows.Limit) error {
 	if a.unfit != nil {
 		return a.unfit
@@ -44,6 +55,23 @@ func (a *archiver) act(record *rows.Record, row rows.Row, _ rows.Limit) error {
 	if err != nil {
 		return err
 	}
+	if !row.Time.Equal(a.snapshot) {
+		clear(a.done)
+		a.snapshot = row.Time.Time
+	}
+	w, known := a.done[user]
+	if !known {
+		w = a.mailboxes(user)
+		a.done[user] = w
+	}
+	for _, path := range w.copies {
+		archived(record, path)
+	}
+	return w.err
+}
+
+// mailboxes copies all mailboxes of a user.
+func (a *archiver) mailboxes(user mailbox.User) (w work) {
 	var told []error
 	none := true
 	now := a.Now()
@@ -63,15 +91,16 @@ func (a *archiver) act(record *rows.Record, row rows.Row, _ rows.Limit) error {
 			err = filter.Note("would archive " + path)
 		}
 		if copied != "" {
-			archived(record, copied)
+			w.copies = append(w.copies, copied)
 		}
 		told = append(told, err)
 		none = false
 	}
+	w.err = errors.Join(told...)
 	if none {
-		return filter.Note("no mailbox")
+		w.err = filter.Note("no mailbox")
 	}
-	return errors.Join(told...)
+	return w
 }
 
 // mailbox copies one mailbox and returns the path of its copy, "" in a dry run.

@@ -2,9 +2,7 @@ package mailarchive
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -404,11 +402,22 @@ func TestDryRun(t *testing.T) {
 	if after := s.stat(s.mailbox); after != before {
 		t.Errorf("the mailbox was %+v, is %+v", before, after)
 	}
-	s.try(os.Remove(s.archive)) // a newcomer has none yet
-	s.gives("", "mailarchive: would archive "+s.mailbox, "")
-	if _, err := os.Lstat(s.archive); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the archive directory: %v", err)
+	s.try(os.Remove(s.archive)) // nothing would be archived then
+	s.gives("", "", "mailarchive: "+s.archive+": no such file or directory")
+}
+
+// However many names a user has for his processes, his mailbox is copied once in
+// a snapshot.
+func TestOneCopyForAllRows(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	row := due(groucho, groucho)
+	out, _ := s.pass(header + row + strings.Replace(row, ",imapd,", ",x/imapd,", 1) + strings.Replace(row, "05:17:02", "05:17:03", 1))
+	first := s.archive + "/" + groucho + "." + epoch
+	if strings.Count(out, ","+first+",") != 2 || strings.Count(out, ","+first+".1,") != 1 {
+		t.Errorf("out:\n%s", out)
 	}
+	s.archiveHolds(groucho+"."+epoch, groucho+"."+epoch+".1")
 }
 
 // A pipe may stand for weeks: no descriptor must be lost.
@@ -422,12 +431,13 @@ func TestDescriptors(t *testing.T) {
 		s.write(s.mailbox, "")
 		s.try(os.Symlink("x", s.pop))
 		before := count()
-		s.pass(header + strings.Repeat(due(groucho, groucho), 50))
+		later := strings.Replace(due(groucho, groucho), "05:17:02", "05:17:03", 1)
+		s.pass(header + strings.Repeat(due(groucho, groucho)+later, 25))
 		s.DryRun = true
-		s.pass(header + strings.Repeat(due(groucho, groucho), 50))
+		s.pass(header + strings.Repeat(due(groucho, groucho)+later, 25))
 		s.DryRun = false
 		s.try(os.Remove(s.mailbox))
-		s.pass(header + strings.Repeat(due(groucho, groucho), 50))
+		s.pass(header + strings.Repeat(due(groucho, groucho)+later, 25))
 		if after := count(); after > before+2 { // the runtime's own may come up
 			s.Errorf("%d descriptors, then %d", before, after)
 		}
