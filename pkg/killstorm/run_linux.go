@@ -52,7 +52,7 @@ type killer struct {
 // ending are the signals that would end killstorm, and leave people frozen, if it
 // didn't catch them while it works. Nothing helps against KILL.
 var ending = []os.Signal{
-	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
+	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTERM,
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGXCPU,
 }
 
