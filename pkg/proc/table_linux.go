@@ -9,7 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -153,18 +155,30 @@ func (t *Table) Scan(visit func(worker int, p *Process)) error {
 		return fmt.Errorf("/proc: %w", err)
 	}
 	errs := make([]error, workers)
-	var wait sync.WaitGroup
+	var (
+		wait sync.WaitGroup
+		next atomic.Int64 // index of the first PID that nobody has taken
+	)
 	for w := range workers {
-		first, end := len(t.pids)*w/workers, len(t.pids)*(w+1)/workers
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			errs[w] = t.scan(t.pids[first:end], func(p *Process) { visit(w, p) })
+			for errs[w] == nil {
+				end := int(next.Add(share))
+				if end-share >= len(t.pids) {
+					return
+				}
+				errs[w] = t.scan(t.pids[end-share:min(end, len(t.pids))], func(p *Process) { visit(w, p) })
+			}
 		}()
 	}
 	wait.Wait()
 	return errors.Join(errs...)
 }
+
+// share is how many PIDs a worker takes at once: few enough that both end together
+// though one gets less of its processor.
+const share = 64
 
 // Detailed says that Scan tells states and start times.
 const Detailed = true
@@ -176,40 +190,47 @@ func (t *Table) scan(pids []int, visit func(*Process)) error {
 	var (
 		p    Process
 		text = make([]byte, 1024)
-		name = make([]byte, 0, 32)
+		path = make([]byte, 0, 32)
 	)
 	for _, pid := range pids {
-		name = strconv.AppendInt(name[:0], int64(pid), 10)
-		dir := len(name)
-		err := t.process(string(append(name, "/stat"...)), string(name[:dir]), text, &p)
-		switch {
-		case err == unix.ENOENT || err == unix.ESRCH: // it has ended
-		case err != nil:
-			return fmt.Errorf("/proc/%d: %w", pid, err)
-		default:
+		path = strconv.AppendInt(path[:0], int64(pid), 10)
+		switch err := t.process(path, text, &p); err {
+		case nil:
 			visit(&p)
+		case unix.ENOENT, unix.ESRCH: // it has ended
+		default:
+			return fmt.Errorf("/proc/%d: %w", pid, err)
 		}
 	}
 	return nil
 }
 
-// process reads one process: the owner of its directory, who is its effective uid
-// (the files in it belong to root when it has changed uid), and its stat file. The
-// owner comes first. Of a process that has gone it would be root, but then there
-// is no stat to be read either.
-func (t *Table) process(stat, dir string, text []byte, p *Process) error {
-	var owner unix.Stat_t
-	if err := unix.Fstatat(t.proc, dir, &owner, 0); err != nil {
-		return err
+// process reads the process whose directory is dir: that one's owner, who is its
+// effective uid (the files in it belong to root when it has changed uid), and its
+// stat file. The owner comes first. Of a process that has gone it would be root,
+// but then there is no stat to be read either.
+//
+// The system calls are raw, and their paths lie in one buffer: beside what the
+// kernel needs for each process, all of ours has to vanish. None of them can
+// block for long, for they wait neither for the process nor for a disk.
+func (t *Table) process(dir []byte, text []byte, p *Process) error {
+	var owner unix.Statx_t
+	path := append(dir, 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_STATX, uintptr(t.proc), uintptr(unsafe.Pointer(&path[0])),
+		unix.AT_STATX_DONT_SYNC, unix.STATX_UID, uintptr(unsafe.Pointer(&owner)), 0)
+	if errno != 0 {
+		return errno
 	}
-	fd, err := unix.Openat(t.proc, stat, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
+	path = append(dir, "/stat\x00"...)
+	fd, _, errno := unix.RawSyscall6(unix.SYS_OPENAT, uintptr(t.proc), uintptr(unsafe.Pointer(&path[0])),
+		unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	if errno != 0 {
+		return errno
 	}
-	n, err := unix.Read(fd, text)
-	unix.Close(fd)
-	if err != nil {
-		return err
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&text[0])), uintptr(len(text)))
+	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
+	if errno != 0 {
+		return errno
 	}
 	p.UID = owner.Uid
 	return parseStat(text[:n], p)

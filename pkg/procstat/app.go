@@ -2,6 +2,7 @@ package procstat
 
 import (
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -48,5 +49,6 @@ func run(c *cli.Context, env filter.Env) (err error) {
 		defer f.Close()
 		o.Text, o.TextName = f, input
 	}
+	debug.SetGCPercent(-1) // the run is too short for it, and its memory small
 	return Run(o, env.Out)
 }

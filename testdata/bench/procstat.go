@@ -1,0 +1,143 @@
+//go:build ignore
+
+// procstat.go times procstat beside what else counts processes:
+//
+//	go run testdata/bench/procstat.go [COUNT...]
+//
+// It makes COUNT idle processes (4000, then 20000), as root under several uids and
+// in a PID namespace of its own, runs all programs in turn, 21 rounds, and prints
+// medians, how often faster procstat is, and the most memory.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+const rounds = 21
+
+// A program is what is timed.
+type program struct {
+	name string
+	args []string
+	took []time.Duration
+	peak int64 // KiB
+}
+
+func main() {
+	if os.Getenv("BENCH_DIR") == "" {
+		check(outside())
+		return
+	}
+	for _, count := range os.Args[1:] {
+		check(bench(os.Getenv("BENCH_DIR"), count))
+	}
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// outside builds all programs and runs this one again in a PID namespace.
+func outside() error {
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	for _, build := range [][]string{
+		{"cc", "-O2", "-o", dir + "/crowd", "testdata/bench/crowd.c"},
+		{"cc", "-O2", "-o", dir + "/reader", "testdata/bench/reader.c"},
+		{"go", "build", "-o", dir + "/gops", "testdata/bench/gops.go"},
+		{"env", "CGO_ENABLED=0", "go", "build", "-ldflags", "-s -w", "-tags", "urfave_cli_no_docs", "-o", dir + "/procstat", "./cmd/procstat"},
+	} {
+		if out, err := exec.Command(build[0], build[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%v: %w: %s", build, err, out)
+		}
+	}
+	counts := os.Args[1:]
+	if len(counts) == 0 {
+		counts = []string{"4000", "20000"}
+	}
+	args := append([]string{"--pid", "--fork", "--kill-child", "--mount-proc", self}, counts...)
+	cmd := exec.Command("unshare", args...)
+	if os.Geteuid() != 0 {
+		cmd = exec.Command(self, counts...) // among all other processes
+	}
+	cmd.Env = append(os.Environ(), "BENCH_DIR="+dir)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd.Run()
+}
+
+// bench times all programs while a crowd is there.
+func bench(dir, count string) error {
+	crowd := exec.Command(dir+"/crowd", count, "600")
+	in, err := crowd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := crowd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := crowd.Start(); err != nil {
+		return err
+	}
+	defer crowd.Wait()
+	defer in.Close()
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		return fmt.Errorf("no crowd: %v", err)
+	}
+
+	programs := []*program{
+		{name: "procstat", args: []string{filepath.Join(dir, "procstat")}},
+		{name: "ps | sort | uniq -c", args: []string{"sh", "-c", "ps -eo user,comm | sort | uniq -c"}},
+		{name: "C reader of stat and owner", args: []string{filepath.Join(dir, "reader")}},
+		{name: "go-ps and owner", args: []string{filepath.Join(dir, "gops")}},
+	}
+	for range rounds {
+		for _, p := range programs {
+			if err := p.run(); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+		}
+	}
+	fmt.Printf("%s processes, medians of %d rounds:\n", count, rounds)
+	first := median(programs[0].took)
+	for _, p := range programs {
+		m := median(p.took)
+		fmt.Printf("%-28s %7.1f ms  %5.2f times procstat's  %6s KiB\n", p.name, float64(m.Microseconds())/1000, float64(m)/float64(first), strconv.FormatInt(p.peak, 10))
+	}
+	return nil
+}
+
+func (p *program) run() error {
+	cmd := exec.Command(p.args[0], p.args[1:]...)
+	start := time.Now()
+	err := cmd.Run()
+	p.took = append(p.took, time.Since(start))
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		p.peak = max(p.peak, usage.Maxrss)
+	}
+	return err
+}
+
+func median(took []time.Duration) time.Duration {
+	sorted := slices.Clone(took)
+	slices.Sort(sorted)
+	return sorted[len(sorted)/2]
+}
