@@ -4,17 +4,16 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
-	"sync"
 	"syscall"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
 )
 
 // Run takes a stream through killstorm.
 func Run(o Options, env filter.Env) error {
-	makeThreads()
+	proc.MakeThreads() // or it could die in the middle, with everybody frozen
 	k := killer{Options: o, signals: make(chan os.Signal, 1)}
 	return filter.Acting{
 		Tool: "killstorm", Action: "kill", Host: o.Host, Now: o.Now,
@@ -22,24 +21,6 @@ func Run(o Options, env filter.Env) error {
 		Fills: []rows.Column{rows.Killed, rows.Remaining},
 		Act:   k.act,
 	}.Run(env)
-}
-
-// makeThreads makes the threads that the Go runtime may want later. In a storm
-// there may be no free slot in the process table for one, and a Go program that
-// can't have a thread dies: in the middle, with everybody frozen.
-func makeThreads() {
-	const enough = 16
-	var all sync.WaitGroup
-	all.Add(enough)
-	for range enough {
-		go func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			all.Done()
-			all.Wait() // so that none serves two
-		}()
-	}
-	all.Wait()
 }
 
 // A killer is a run, which can be told to end.

@@ -5,3 +5,9 @@ package proc
 // AtNormalPriority calls start. Elsewhere than on Linux priority belongs to the
 // whole process, and isn't raised.
 func AtNormalPriority(start func() error) error { return start() }
+
+// RaisePriority does nothing here.
+func RaisePriority() {}
+
+// MakeThreads does nothing here.
+func MakeThreads() {}

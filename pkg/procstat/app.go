@@ -1,42 +1,61 @@
 package procstat
 
 import (
+	"context"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/proc"
 )
 
 // App returns the procstat command.
 func App() *cli.App {
 	return filter.New(filter.Tool{
-		Name:     "procstat",
-		Usage:    "count processes by account and name",
-		Synopsis: "procstat [--min N] [--host NAME] [--input FILE]",
+		Name:  "procstat",
+		Usage: "count processes by account and name",
+		Synopsis: `procstat [--min N] [--total] [--host NAME] [--input FILE]
+       procstat --every DUR [--min N] [--total] [--host NAME] [--no-realtime]`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "min", Usage: "only rows of `N` processes or more (default 1)"},
+			&cli.BoolFlag{Name: "total", Usage: "also a row for all processes of each user, with proc *"},
 			&cli.StringFlag{Name: "host", Usage: "`NAME` in the host column (default: this machine's node name)"},
 			&cli.StringFlag{Name: "input", Usage: "take the text of ps from `FILE`, - for standard input; needs --host"},
+			&cli.StringFlag{Name: "every", Usage: "a snapshot each `DUR`, until told to end"},
+			&cli.BoolFlag{Name: "no-realtime", Usage: "with --every, run at the priority that it was started with"},
 		},
 		Run: run,
 	})
 }
 
 func run(c *cli.Context, env filter.Env) (err error) {
-	o := Options{Report: env.Report, Now: time.Now}
+	o := Options{Total: c.Bool("total"), Report: env.Report, Now: time.Now}
 	if o.Min, err = filter.Number(c, "min", 1); err != nil {
 		return err
 	}
 	if o.Host, err = filter.Host(c); err != nil {
 		return err
 	}
-	switch input := c.String("input"); {
-	case !c.IsSet("input"):
+	every, err := filter.Duration(c, "every", 0)
+	if err != nil {
+		return err
+	}
+	input, err := filter.Text(c, "input", "")
+	switch {
+	case err != nil:
+		return err
+	case every > 0 && input != "":
+		return filter.Usagef("--every: text of ps is read only once")
+	case every > 0:
+		return stand(c, o, every, env)
+	case c.Bool("no-realtime"):
+		return filter.Usagef("--no-realtime: goes with --every")
 	case input == "":
-		return filter.Usagef("--input: empty")
 	case !c.IsSet("host"):
 		return filter.Usagef("--input needs --host: the text doesn't say whose it is")
 	case input == "-":
@@ -51,4 +70,16 @@ func run(c *cli.Context, env filter.Env) (err error) {
 	}
 	debug.SetGCPercent(-1) // the run is too short for it, and its memory small
 	return Run(o, env.Out)
+}
+
+// stand prepares for a storm in which nothing new can be started and nobody else
+// gets the processor.
+func stand(c *cli.Context, o Options, every time.Duration, env filter.Env) error {
+	proc.MakeThreads()
+	if !c.Bool("no-realtime") {
+		proc.RaisePriority()
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	return Stand(ctx, o, every, env.Out)
 }

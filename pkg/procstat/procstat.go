@@ -16,9 +16,10 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// Options are what Run works with.
+// Options are what Run and Stand work with.
 type Options struct {
 	Min      int64            // the smallest count of a row
+	Total    bool             // also a row for all processes of each user
 	Host     string           // the host column, escaped
 	Text     io.Reader        // text of ps in place of this machine's table
 	TextName string           // its name in messages
@@ -28,9 +29,18 @@ type Options struct {
 
 // key is what a row is about. Text has no uid, and the table no user yet.
 type key struct {
-	user string
-	uid  uint32
-	comm string
+	user  string
+	uid   uint32
+	comm  string
+	total bool // all names together
+}
+
+// proc returns the proc column.
+func (k key) proc() string {
+	if k.total {
+		return "*"
+	}
+	return rows.EscapeProc(k.comm)
 }
 
 // tally is what is counted of a key.
@@ -45,21 +55,40 @@ func (t *tally) add(u tally) {
 // Run writes one snapshot to out. When the table can't be seen whole it writes
 // nothing and returns the reason.
 func Run(o Options, out io.Writer) error {
-	now := rows.Timestamp{Time: o.Now().UTC().Truncate(time.Second)}
-	var (
-		found []rows.Row
-		err   error
-	)
-	if o.Text != nil {
-		found, err = fromText(o)
-	} else {
-		found, err = fromTable(o)
-	}
+	snapshot, err := o.snapshot()
 	if err != nil {
 		return err
 	}
+	w := rows.NewWriter(out)
+	_ = w.Write(header) // Error has it
+	_ = rows.Encode(w, len(header), snapshot...)
+	w.Flush()
+	return w.Error()
+}
+
+// header is the first line of each snapshot.
+var header = rows.Header(9)
+
+// snapshot returns the rows of one, in order.
+func (o Options) snapshot() ([]rows.Row, error) {
+	if o.Text != nil {
+		start := o.Now()
+		found, err := fromText(o)
+		return o.finish(start, found), err
+	}
+	table, err := proc.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer table.Close()
+	return o.fromTable(table, account.ByUIDs)
+}
+
+// finish puts found, which is of the time start, in order.
+func (o Options) finish(start time.Time, found []rows.Row) []rows.Row {
+	stamp := rows.Timestamp{Time: start.UTC().Truncate(time.Second)}
 	for i := range found {
-		found[i].Time, found[i].Host = now, o.Host
+		found[i].Time, found[i].Host = stamp, o.Host
 	}
 	slices.SortFunc(found, func(a, b rows.Row) int {
 		return cmp.Or(
@@ -68,18 +97,19 @@ func Run(o Options, out io.Writer) error {
 			cmp.Compare(a.Proc, b.Proc),
 			cmp.Compare(a.UID.N, b.UID.N))
 	})
-	w := rows.NewWriter(out)
-	_ = w.Write(rows.Header(9)) // Error has it
-	_ = rows.Encode(w, 9, found...)
-	w.Flush()
-	return w.Error()
+	return found
 }
 
-// fromTable counts the processes of this machine.
-func fromTable(o Options) ([]rows.Row, error) {
-	counts, err := count()
+// fromTable counts the processes of this machine. names is asked for the accounts
+// of those that become rows.
+func (o Options) fromTable(table *proc.Table, names func([]uint32) (map[uint32]account.Account, error)) ([]rows.Row, error) {
+	start := o.Now()
+	counts, err := count(table)
 	if err != nil {
 		return nil, err
+	}
+	if o.Total {
+		addTotals(counts)
 	}
 	maps.DeleteFunc(counts, func(_ key, t *tally) bool { return t.count < o.Min })
 
@@ -87,7 +117,7 @@ func fromTable(o Options) ([]rows.Row, error) {
 	for k := range counts {
 		uids[k.uid] = true
 	}
-	accounts, err := account.ByUIDs(slices.Collect(maps.Keys(uids)))
+	accounts, err := names(slices.Collect(maps.Keys(uids)))
 	if err != nil {
 		o.Report(err) // rows come out with the uid where there is no name
 	}
@@ -97,33 +127,36 @@ func fromTable(o Options) ([]rows.Row, error) {
 		if a, known := accounts[k.uid]; known {
 			user = a.Name
 		}
-		row := rows.Row{
-			User:  rows.Escape(user),
-			UID:   rows.Known(int64(k.uid)),
-			Proc:  rows.EscapeProc(k.comm),
-			Count: rows.Known(t.count),
-		}
+		row := rows.Row{User: rows.Escape(user), UID: rows.Known(int64(k.uid)), Proc: k.proc(), Count: rows.Known(t.count)}
 		if proc.Detailed {
 			row.Zombies, row.Recent = rows.Known(t.zombies), rows.Known(t.recent)
 		}
 		found = append(found, row)
 	}
-	return found, nil
+	return o.finish(start, found), nil
+}
+
+// addTotals adds what each user has of all names together.
+func addTotals(counts map[key]*tally) {
+	totals := map[key]*tally{}
+	for k, t := range counts {
+		total := key{user: k.user, uid: k.uid, total: true}
+		if totals[total] == nil {
+			totals[total] = &tally{}
+		}
+		totals[total].add(*t)
+	}
+	maps.Copy(counts, totals)
 }
 
 // count scans the table. Kernel threads are nobody's processes and left out.
-func count() (map[key]*tally, error) {
-	table, err := proc.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer table.Close()
+func count(table *proc.Table) (map[key]*tally, error) {
 	now := proc.Now()
 	parts := make([]map[key]*tally, proc.Workers())
 	for i := range parts {
 		parts[i] = map[key]*tally{}
 	}
-	err = table.Scan(func(worker int, p *proc.Process) {
+	err := table.Scan(func(worker int, p *proc.Process) {
 		if p.Kernel {
 			return
 		}

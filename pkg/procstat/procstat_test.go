@@ -128,6 +128,27 @@ func TestOrderAndMin(t *testing.T) {
 	}
 }
 
+func TestTotal(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("USER COMMAND\n")
+	for i := range 30 { // a storm under as many names
+		text.WriteString("groucho name" + strconv.Itoa(i) + "\n")
+	}
+	text.WriteString("harpo *\nharpo imapd\n")
+	var out bytes.Buffer
+	o := Options{Min: 2, Total: true, Host: "h", Text: strings.NewReader(text.String()), TextName: "-", Now: time.Now, Report: func(error) {}}
+	if err := Run(o, &out); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		got = append(got, strings.Join(strings.Split(line, ",")[2:6], ","))
+	}
+	if want := []string{"user,uid,proc,count", "groucho,,*,30", "harpo,,*,2"}; !slices.Equal(got, want) {
+		t.Errorf("got %q; want %q", got, want)
+	}
+}
+
 func FuzzText(f *testing.F) {
 	for _, text := range []string{"USER COMMAND\nroot init\n", " 4 root init\n", "PID USER STAT COMMAND\n1 root Z x <defunct>\n"} {
 		f.Add(text)

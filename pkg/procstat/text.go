@@ -37,7 +37,7 @@ func fromText(o Options) ([]rows.Row, error) {
 			o.Report(where(errors.New("the last line is cut")))
 			fallthrough
 		case err == io.EOF:
-			return f.rows(o.Min, counts), nil
+			return f.rows(o, counts), nil
 		case err == bufio.ErrBufferFull:
 			return nil, where(fmt.Errorf("line over %d bytes", maxLine))
 		case err != nil:
@@ -127,14 +127,17 @@ func (f *form) count(counts map[key]*tally, line string) error {
 	return nil
 }
 
-// rows returns the rows of least or more processes.
-func (f *form) rows(least int64, counts map[key]*tally) (found []rows.Row) {
+// rows returns the rows of what was counted.
+func (f *form) rows(o Options, counts map[key]*tally) (found []rows.Row) {
+	if o.Total {
+		addTotals(counts)
+	}
 	stated := slices.Contains(f.words, "STAT") || slices.Contains(f.words, "S")
 	for k, t := range counts {
-		if t.count < least {
+		if t.count < o.Min {
 			continue
 		}
-		row := rows.Row{User: rows.Escape(k.user), Proc: rows.EscapeProc(k.comm), Count: rows.Known(t.count)}
+		row := rows.Row{User: rows.Escape(k.user), Proc: k.proc(), Count: rows.Known(t.count)}
 		if stated {
 			row.Zombies = rows.Known(t.zombies)
 		}
