@@ -70,14 +70,17 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// condition knows [root], and [ns]: new PID and mount namespaces can be made, in
-// which a test can do no harm outside.
+// condition knows [root]; [ns]: new PID and mount namespaces can be made, in which a
+// test can do no harm outside; and [extrausers], a module of the name service.
 func condition(name string) (bool, error) {
 	switch name {
 	case "root":
 		return os.Geteuid() == 0, nil
 	case "ns":
 		return exec.Command("unshare", append(namespace(), "true")...).Run() == nil, nil
+	case "extrausers":
+		found, err := filepath.Glob("/usr/lib*/libnss_extrausers.so.2")
+		return len(found) > 0, err
 	}
 	return false, errors.New("no such condition")
 }

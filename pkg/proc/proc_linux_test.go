@@ -110,6 +110,12 @@ func TestMain(m *testing.M) {
 		if err := os.WriteFile("/proc/self/comm", []byte(name+"\x00"), 0); err != nil {
 			panic(err)
 		}
+		var uid int
+		if _, err := fmt.Sscan(os.Getenv("PROC_TEST_UID"), &uid); err == nil {
+			if err := syscall.Setuid(uid); err != nil {
+				panic(err)
+			}
+		}
 		fmt.Println("ready")
 		io.Copy(io.Discard, os.Stdin)
 		return
@@ -210,6 +216,36 @@ func TestScan(t *testing.T) {
 	}
 	if agreed < 10 {
 		t.Errorf("go-ps saw only %d", agreed)
+	}
+}
+
+// An imapd starts as root and becomes the user. The files in its directory still
+// belong to root then, but it is the user's.
+func TestEffectiveUID(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: changes uid")
+	}
+	t.Setenv("PROC_TEST_UID", "54321")
+	cmd, _ := start(t, "imapd")
+	info, err := os.Stat(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+	if err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 {
+		t.Errorf("its files don't belong to root: %v", err)
+	}
+	if p := scan(t)[cmd.Process.Pid]; p.UID != 54321 {
+		t.Errorf("%+v", p)
+	}
+	table, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	h, err := table.Process(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if id, err := h.Identity(); err != nil || id.UID != 54321 || id.Real != 54321 || id.Saved != 54321 {
+		t.Errorf("%+v, %v", id, err)
 	}
 }
 

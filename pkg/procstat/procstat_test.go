@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"stormcheck/pkg/account"
+	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
 )
 
@@ -288,4 +289,93 @@ func TestAgainstPS(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	t.Error("never alike in 20 tries")
+}
+
+// TestCaptured reads what ps has really printed: of Debian 12's procps 4.0.2 and
+// busybox 1.35 over the same sixteen processes of two accounts and some more, one of
+// them a zombie, one called "a b) c"; and in the style of the original's Solaris.
+func TestCaptured(t *testing.T) {
+	for file, want := range map[string]struct {
+		rows     []string
+		faults   int // users that ps has cut
+		accounts int
+	}{
+		"procps-user-comm.txt":          {[]string{"root|python3|2|", "averylongusername|(sd-pam)|1|", "groucho|a b) c|1|"}, 0, 3},
+		"procps-pid-user-stat-comm.txt": {[]string{"root|python3|2|1", "averylongusername|(sd-pam)|1|0", "groucho|a b) c|1|0"}, 0, 3},
+		"procps-uniq.txt":               {[]string{"root|python3|2|", "groucho|a b) c|1|"}, 8, 2},
+		"busybox-user-stat-comm.txt":    {[]string{"root|python3|2|1", "averylon|(sd-pam)|1|0", "groucho|a b) c|1|0"}, 0, 3},
+		"busybox-pid-user-comm.txt":     {[]string{"root|python3|2|", "averylon|(sd-pam)|1|", "groucho|a b) c|1|"}, 0, 3},
+		"solaris-user-s-comm.txt":       {[]string{"groucho|imapd|2|0", "daemon|/usr/lib/ab2/dweb/sunos5/bin/dwhttpd|1|0", "groucho|<defunct>|1|1"}, 0, 3},
+	} {
+		text, err := os.ReadFile("../../testdata/ps/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, reported, err := fromPS(t, string(text), 1)
+		if err != nil || strings.Count(reported, "is cut") != want.faults || strings.Count(reported, "\n") != want.faults {
+			t.Errorf("%s: %v, reported %s", file, err, reported)
+		}
+		users := map[string]bool{}
+		for _, row := range got {
+			users[strings.Split(row, "|")[0]] = true
+		}
+		if len(users) != want.accounts {
+			t.Errorf("%s: accounts %v", file, users)
+		}
+		for _, row := range want.rows {
+			if !slices.Contains(got, row) {
+				t.Errorf("%s: no row %q in %q", file, row, got)
+			}
+		}
+	}
+}
+
+// The name service's silence is told, and rows come out with the uid. Two uids of
+// one name stay two rows.
+func TestNames(t *testing.T) {
+	table, err := proc.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	var reports []string
+	o := Options{Min: 1, Now: time.Now, Report: func(err error) { reports = append(reports, err.Error()) }}
+	silent := errors.New("no answer")
+	asked := 0
+	found, err := o.fromTable(table, func(uids []uint32) (map[uint32]account.Account, error) {
+		asked++
+		return nil, silent
+	})
+	if err != nil || asked != 1 || !slices.Equal(reports, []string{"no answer"}) {
+		t.Errorf("%v, asked %d times, reported %q", err, asked, reports)
+	}
+	for _, row := range found {
+		if row.User != row.UID.String() {
+			t.Errorf("user %q of uid %s", row.User, row.UID)
+		}
+	}
+	found, _ = o.fromTable(table, func(uids []uint32) (map[uint32]account.Account, error) {
+		all := map[uint32]account.Account{}
+		for _, uid := range uids {
+			all[uid] = account.Account{Name: "a,b", UID: uid}
+		}
+		return all, nil
+	})
+	seen := map[string]bool{}
+	for _, row := range found {
+		pair := row.UID.String() + " " + row.Proc
+		if row.User != `a\x2cb` || seen[pair] {
+			t.Errorf("row %+v", row)
+		}
+		seen[pair] = true
+	}
+	o.Min = 1 << 30
+	if _, err := o.fromTable(table, func(uids []uint32) (map[uint32]account.Account, error) {
+		if len(uids) > 0 {
+			t.Errorf("asked for %v, of which no row is printed", uids)
+		}
+		return nil, nil
+	}); err != nil {
+		t.Error(err)
+	}
 }
