@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"stormcheck/pkg/proc"
@@ -162,7 +163,11 @@ func getent(keys []string) (answer []Account, err error) {
 		part := keys[:min(len(keys), 1000)] // far below the limit of arguments
 		keys = keys[len(part):]
 		cmd := exec.CommandContext(ctx, getents[there], append([]string{"passwd"}, part...)...)
-		cmd.WaitDelay = time.Second // for a child that keeps the pipe open
+		// At the deadline all end that it has started; one that got away keeps the
+		// pipe open for a second at most.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		cmd.WaitDelay = time.Second
 		var out bytes.Buffer
 		cmd.Stdout = &out
 		if err = proc.AtNormalPriority(cmd.Start); err == nil {

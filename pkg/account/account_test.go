@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -89,7 +91,7 @@ func TestNoAnswer(t *testing.T) {
 		"kill -9 $$":                        "name service: getent: signal: killed",
 		"echo harpo:x:2000:1::/: ; exit 70": "name service: getent: exit status 70",
 	} {
-		services(t, file, script)
+		services(t, file, `echo $$ >>"${0%/*}/groups"; `+script)
 		start := time.Now()
 		got, err := ByUIDs([]uint32{0, 2000})
 		if got[0].Name != "root" || err == nil || err.Error() != want {
@@ -100,6 +102,15 @@ func TestNoAnswer(t *testing.T) {
 		}
 		if took := time.Since(start); took > 15*time.Second {
 			t.Errorf("%s: took %s", script, took)
+		}
+		groups, _ := os.ReadFile(filepath.Dir(passwd) + "/groups")
+		for _, group := range strings.Fields(string(groups)) {
+			n, _ := strconv.Atoi(group)
+			for try := 0; syscall.Kill(-n, 0) == nil; try++ {
+				if time.Sleep(10 * time.Millisecond); try > 500 {
+					t.Fatalf("%s: something of it lives on", script)
+				}
+			}
 		}
 	}
 }
