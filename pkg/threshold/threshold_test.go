@@ -89,6 +89,7 @@ func TestTable(t *testing.T) {
 	o := Options{Table: table(t, `# a comment
 host,user,proc,log,page-me,kill
 *,root|daemon,*,,,
+*,zeppo,/opt/*d,,5,
 mail*,groucho,imapd,,,10
 *,gro*,imapd,5,0,100|+60
 *,*,total,,500,
@@ -99,6 +100,7 @@ mail*,groucho,imapd,,,10
 	at := func(host, line string) string { return strings.Replace(line, "moscow", host, 1) }
 	for _, c := range []struct{ row, want string }{
 		{row("root", "imapd", 9999, 9999), ""},
+		{row("zeppo", "/opt/apache/httpd", 5, 0), "zeppo|/opt/apache/httpd|zeppo//opt/*d|page-me=5"},
 		{row("daemon", "x", 9999, 9999), ""},
 		{at("mail2", row("groucho", "imapd", 10, 0)), "groucho|imapd|groucho/imapd|kill=10"},
 		{at("mail2", row("groucho", "imapd", 9, 99)), ""}, // the first match decides, though a later one would be due
