@@ -112,6 +112,19 @@ func TestStandingEndsWithItsReader(t *testing.T) {
 	}
 }
 
+// goesOn sees two hundred snapshots more, and that procstat ends when it is told to.
+func goesOn(t *testing.T, cmd *exec.Cmd, out *bufio.Reader, problems *strings.Builder) {
+	t.Helper()
+	for range 200 {
+		snapshot(t, out)
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	go io.Copy(io.Discard, out)
+	if err := cmd.Wait(); err != nil && !strings.Contains(problems.String(), "beats are skipped") {
+		t.Errorf("%v, %q", err, problems)
+	}
+}
+
 // When nothing new can be started it goes on.
 func TestStandingWithoutFreeSlots(t *testing.T) {
 	other := &syscall.SysProcAttr{}
@@ -126,14 +139,7 @@ func TestStandingWithoutFreeSlots(t *testing.T) {
 	if text, err := limit.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
-	for range 200 {
-		snapshot(t, out)
-	}
-	cmd.Process.Signal(syscall.SIGTERM)
-	go io.Copy(io.Discard, out)
-	if err := cmd.Wait(); err != nil && !strings.Contains(problems.String(), "beats are skipped") {
-		t.Errorf("%v, %q", err, problems)
-	}
+	goesOn(t, cmd, out, problems)
 }
 
 // The same in a control group that is full, which binds root too.
@@ -175,14 +181,7 @@ func TestStandingInAFullGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	write("pids.max", strings.TrimSpace(string(current)))
-	for range 200 {
-		snapshot(t, out)
-	}
-	cmd.Process.Signal(syscall.SIGTERM)
-	go io.Copy(io.Discard, out)
-	if err := cmd.Wait(); err != nil && !strings.Contains(problems.String(), "beats are skipped") {
-		t.Errorf("%v, %q", err, problems)
-	}
+	goesOn(t, cmd, out, problems)
 }
 
 // It starts where threads are scarce.
