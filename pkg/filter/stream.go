@@ -10,10 +10,11 @@ import (
 // A Stream takes a stream of rows through a tool: it reads, reports what is
 // refused, and passes each header and row to the tool.
 type Stream struct {
-	Need   []rows.Column            // a header must have them
-	Adds   []rows.Column            // added to the layout where missing, for the tool fills them
-	Idle   func() error             // called before each read that may block; its error ends the stream
-	Header func(*rows.Record) error // an unfit one too: it ends the snapshot before
+	Need   []rows.Column                  // a header must have them
+	Adds   []rows.Column                  // added to the layout where missing, for the tool fills them
+	Idle   func() error                   // called before each read that may block; its error ends the stream
+	Skip   func(count, recent int64) bool // see rows.Reader
+	Header func(*rows.Record) error       // an unfit one too: it ends the snapshot before
 	Row    func(*rows.Record) error
 }
 
@@ -21,6 +22,7 @@ type Stream struct {
 // of reading, or the first that one of the functions returned.
 func (s Stream) Run(in io.Reader, report func(error)) error {
 	reader := rows.NewReader(in, "<stdin>", s.Idle, s.Need...)
+	reader.Skip = s.Skip
 	for {
 		record, err := reader.Read()
 		switch {

@@ -1,7 +1,6 @@
 package rows
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/csv"
 	"errors"
@@ -59,7 +58,7 @@ func (l *Layout) Add(columns ...Column) {
 // newLayout takes a header. It is an error when a column has no name, a name
 // comes twice, or a needed one is missing.
 func newLayout(header []string, need []Column) (*Layout, error) {
-	l := &Layout{names: slices.Clone(header), width: len(header)}
+	l := &Layout{names: header, width: len(header)}
 	for c := range l.at {
 		l.at[c] = slices.Index(header, columnNames[c])
 	}
@@ -154,15 +153,17 @@ func (o oneRecord) ReadAll() ([][]string, error) { return [][]string{columnNames
 // A Reader reads a stream record by record: RFC 4180 quoting, \r\n and a BOM
 // are taken, columns may stand in any order, a stream may be several joined.
 type Reader struct {
+	// Skip, if set, is asked of each fit row, before it is decoded, whether nothing
+	// can come of its count and recent (0 where empty). Read passes over such rows.
+	Skip func(count, recent int64) bool
+
 	name   string
 	need   []Column
 	in     *source
-	csv    *csv.Reader
+	lines  *lineReader
 	layout *Layout // of the present snapshot; nil before the first header
 	fit    bool    // its rows are read, not refused
-	cells  []string
-	line   int   // where the last record began
-	end    int64 // where it ended, in bytes of the input
+	row    Record  // what Read returns of a row
 	fatal  error
 }
 
@@ -171,9 +172,7 @@ type Reader struct {
 // may block: there a filter writes what it has. Its error ends reading.
 func NewReader(in io.Reader, name string, beforeRead func() error, need ...Column) *Reader {
 	r := &Reader{name: name, need: need, in: &source{in: in, beforeRead: beforeRead}}
-	r.csv = csv.NewReader(bufio.NewReaderSize(r.in, bufferSize)) // takes this very buffer, for it is large
-	r.csv.FieldsPerRecord = -1
-	r.csv.ReuseRecord = true
+	r.lines = newLineReader(r.in)
 	return r
 }
 
@@ -182,70 +181,83 @@ func NewReader(in io.Reader, name string, beforeRead func() error, need ...Colum
 // one at all. After any other error, io.EOF at the end, there is no more.
 func (r *Reader) Read() (*Record, error) {
 	for r.fatal == nil {
-		r.in.limit = r.end + maxRecord + bufferSize
-		cells, err := r.csv.Read()
+		start := r.lines.end
+		r.in.limit = start + maxRecord + bufferSize
+		raw, err := r.lines.next()
 		if err != nil {
 			r.fatal = r.endError(err)
 			break
 		}
-		start := r.end
-		r.line, _ = r.csv.FieldPos(0)
-		r.end = r.csv.InputOffset()
 		switch {
-		case r.end-start > maxRecord:
-			r.fatal = r.fault(r.line, true, "record over %d bytes", maxRecord)
-		case r.in.cut() && r.end == r.in.offset:
+		case r.lines.end-start > maxRecord:
+			r.fatal = r.fault(r.lines.line, true, "record over %d bytes", maxRecord)
+		case r.in.cut() && r.lines.end == r.in.offset:
 			r.fatal = io.EOF
-			return nil, r.fault(r.line, false, "the last line is cut")
-		case r.layout == nil || isHeader(cells):
-			return r.header(cells)
+			return nil, r.fault(r.lines.line, false, "the last line is cut")
+		case r.layout == nil || isHeader(raw):
+			return r.header(raw)
 		case r.fit:
-			return r.row(cells)
+			if skipped, err := r.judge(raw); err != nil {
+				return nil, err
+			} else if !skipped {
+				return r.decode(raw), nil
+			}
 		}
 	}
 	return nil, r.fatal
 }
 
 // isHeader reports whether the record begins a snapshot.
-func isHeader(cells []string) bool {
-	// A row's last cells are mostly empty: the count says the most first.
-	return slices.Contains(cells, "count") && slices.Contains(cells, "user") && slices.Contains(cells, "proc")
+func isHeader(raw raw) bool {
+	// Hardly a row has a cell "count": it says the most first.
+	return raw.has("count") && raw.has("user") && raw.has("proc")
 }
 
 // header begins a snapshot. A first record that isn't a header at all isn't
 // returned, so that the next stage sees no stream either.
-func (r *Reader) header(cells []string) (*Record, error) {
-	layout, err := newLayout(cells, r.need)
+func (r *Reader) header(raw raw) (*Record, error) {
+	layout, err := newLayout(raw.strings(nil), r.need)
 	r.layout, r.fit = layout, err == nil
-	record := &Record{Layout: layout, Line: r.line, Header: true}
+	record := &Record{Layout: layout, Line: r.lines.line, Header: true}
 	switch {
 	case r.fit:
 		return record, nil
-	case isHeader(cells):
-		return record, r.fault(r.line, false, "%s", err)
+	case isHeader(raw):
+		return record, r.fault(r.lines.line, false, "%s", err)
 	}
-	return nil, r.fault(r.line, false, "%s", err)
+	return nil, r.fault(r.lines.line, false, "%s", err)
 }
 
-func (r *Reader) row(cells []string) (*Record, error) {
-	if len(cells) != r.layout.width {
-		return nil, r.fault(r.line, false, "%d cells where the header has %d", len(cells), r.layout.width)
+// judge refuses a row that isn't fit, and asks Skip of one that is.
+func (r *Reader) judge(raw raw) (skipped bool, err error) {
+	if len(raw.ends) != r.layout.width {
+		return false, r.fault(r.lines.line, false, "%d cells where the header has %d", len(raw.ends), r.layout.width)
 	}
-	r.cells = append(r.cells[:0], cells...)
-	for len(r.cells) < len(r.layout.names) {
-		r.cells = append(r.cells, "")
-	}
-	record := &Record{Layout: r.layout, Line: r.line, cells: r.cells}
+	var numbers [numColumns]int64
 	for _, c := range [...]Column{UID, Count, Zombies, Recent, Killed, Remaining} {
-		cell := record.Get(c)
-		if cell == "" && !slices.Contains(r.need, c) {
+		at := r.layout.at[c]
+		if at < 0 || at >= r.layout.width {
 			continue
 		}
-		if _, err := ParseNumber(cell); err != nil {
-			return nil, r.fault(r.line, false, "%s: %s", c, err)
+		cell := raw.cell(at)
+		if len(cell) == 0 && !slices.Contains(r.need, c) {
+			continue
+		}
+		if numbers[c], err = parseNumber(cell); err != nil {
+			return false, r.fault(r.lines.line, false, "%s: %s", c, err)
 		}
 	}
-	return record, nil
+	return r.Skip != nil && r.Skip(numbers[Count], numbers[Recent]), nil
+}
+
+// decode makes a Record of a fit row.
+func (r *Reader) decode(raw raw) *Record {
+	r.row.Layout, r.row.Line = r.layout, r.lines.line
+	r.row.cells = raw.strings(r.row.cells[:0])
+	for len(r.row.cells) < len(r.layout.names) {
+		r.row.cells = append(r.row.cells, "")
+	}
+	return &r.row
 }
 
 // endError says why reading ended.
@@ -255,7 +267,7 @@ func (r *Reader) endError(err error) error {
 	case errors.As(err, &syntax):
 		return r.fault(syntax.Line, true, "%s", syntax.Err)
 	case errors.Is(err, errTooLong):
-		return r.fault(r.line+1, true, "record over %d bytes", maxRecord)
+		return r.fault(r.lines.line+1, true, "record over %d bytes", maxRecord)
 	case err != io.EOF:
 		return fmt.Errorf("%s: %w", r.name, err)
 	case r.in.offset == 0:

@@ -145,11 +145,14 @@ const maxNumber = math.MaxUint32 - 1
 
 // ParseNumber reads a plain non-negative decimal: digits only, no sign, no
 // space, no leading zero, at most 4294967294.
-func ParseNumber(s string) (n int64, err error) {
-	if s == "" || len(s) > 1 && s[0] == '0' {
+func ParseNumber(s string) (n int64, err error) { return parseNumber(s) }
+
+func parseNumber[T string | []byte](s T) (n int64, err error) {
+	if len(s) == 0 || len(s) > 1 && s[0] == '0' {
 		return 0, fmt.Errorf("%q is not a number", s)
 	}
-	for _, c := range []byte(s) {
+	for i := range len(s) {
+		c := s[i]
 		if c < '0' || c > '9' {
 			return 0, fmt.Errorf("%q is not a number", s)
 		}

@@ -19,17 +19,28 @@ func NewWriter(out io.Writer) *Writer { return &Writer{bufio.NewWriterSize(out, 
 // Write writes one record. A cell is quoted only where it must be: cells of
 // ours never need it, a user's own column may.
 func (w *Writer) Write(record []string) error {
+	line := w.out.AvailableBuffer()
 	for i, cell := range record {
 		if i > 0 {
-			w.out.WriteByte(',')
+			line = append(line, ',')
 		}
 		// A line that begins with # is a comment in a table of limits.
-		if strings.ContainsAny(cell, ",\"\r\n") || i == 0 && strings.HasPrefix(cell, "#") {
+		if needsQuotes(cell) || i == 0 && strings.HasPrefix(cell, "#") {
 			cell = `"` + strings.ReplaceAll(cell, `"`, `""`) + `"`
 		}
-		w.out.WriteString(cell)
+		line = append(line, cell...)
 	}
-	return w.out.WriteByte('\n')
+	_, err := w.out.Write(append(line, '\n'))
+	return err
+}
+
+func needsQuotes(cell string) bool {
+	for i := range len(cell) {
+		if c := cell[i]; c == ',' || c == '"' || c == '\n' || c == '\r' {
+			return true
+		}
+	}
+	return false
 }
 
 // Flush writes what is buffered.

@@ -7,8 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// A glob is a compiled pattern: shell globs, one alternative or more.
-type glob [][]token
+// A glob is a compiled pattern, one alternative or more.
+type glob []alternative
+
+// An alternative is a shell glob: plain text, mostly all there is, and tokens
+// for what is behind it.
+type alternative struct {
+	text   string
+	tokens []token
+}
 
 // A token matches one character, or any number of them.
 type token struct {
@@ -27,14 +34,14 @@ type span struct{ low, high rune }
 func compile(pattern string) (glob, error) {
 	var (
 		g   glob
-		alt []token
+		alt alternative
 	)
 	for rest := pattern; ; {
 		if rest == "" || rest[0] == '|' {
-			if len(alt) == 0 {
+			if alt.text == "" && alt.tokens == nil {
 				return nil, fmt.Errorf("%q: empty pattern", pattern)
 			}
-			g, alt = append(g, alt), nil
+			g, alt = append(g, alt), alternative{}
 			if rest == "" {
 				return g, nil
 			}
@@ -48,7 +55,11 @@ func compile(pattern string) (glob, error) {
 		if t, rest, err = nextToken(rest); err != nil {
 			return nil, fmt.Errorf("%q: %w", pattern, err)
 		}
-		alt = append(alt, t)
+		if r, plain := t.plain(); plain && alt.tokens == nil {
+			alt.text += string(r)
+		} else {
+			alt.tokens = append(alt.tokens, t)
+		}
 	}
 }
 
@@ -117,7 +128,7 @@ func nextChar(p string) (r rune, rest string, err error) {
 // match reports whether an alternative matches the whole text.
 func (g glob) match(text string) bool {
 	for _, alt := range g {
-		if matchAll(alt, text) {
+		if rest, ok := strings.CutPrefix(text, alt.text); ok && matchAll(alt.tokens, rest) {
 			return true
 		}
 	}
@@ -127,6 +138,9 @@ func (g glob) match(text string) bool {
 // matchAll goes through text once for each star at most: when something behind a
 // star doesn't match, only the last star can be the one that took too little.
 func matchAll(alt []token, text string) bool {
+	if len(alt) == 1 && alt[0].star {
+		return true
+	}
 	at, star, from := 0, -1, ""
 	for text != "" || at < len(alt) {
 		if at < len(alt) && alt[at].star {
@@ -149,6 +163,14 @@ func matchAll(alt []token, text string) bool {
 		at, text = star+1, from
 	}
 	return true
+}
+
+// plain returns the one character that the token matches, if it is such a one.
+func (t token) plain() (rune, bool) {
+	if len(t.ranges) == 1 && !t.negate && t.ranges[0].low == t.ranges[0].high {
+		return t.ranges[0].low, true
+	}
+	return 0, false
 }
 
 func (t token) matches(r rune) bool {

@@ -148,6 +148,21 @@ func (t *Table) print(out io.Writer) error {
 	return w.Error()
 }
 
+// least returns the lowest limits of all: a row that doesn't reach them reaches none.
+func (t *Table) least() (least rows.Limit) {
+	for _, r := range t.rules {
+		for _, l := range r.limits {
+			if l.Count > 0 && (least.Count == 0 || l.Count < least.Count) {
+				least.Count = l.Count
+			}
+			if l.Growth > 0 && (least.Growth == 0 || l.Growth < least.Growth) {
+				least.Growth = l.Growth
+			}
+		}
+	}
+	return least
+}
+
 // decide returns the first rule that matches, or nil.
 func (t *Table) decide(host, user, proc string) *rule {
 	for i := range t.rules {

@@ -28,10 +28,12 @@ func Run(o Options, env filter.Env) error {
 		out.Flush()
 		return out.Error()
 	}
+	least := o.Table.least()
 	err := filter.Stream{
 		Need:   []rows.Column{rows.Host, rows.User, rows.Proc, rows.Count},
 		Adds:   []rows.Column{rows.Rule, rows.Actions, rows.Archived, rows.Killed, rows.Remaining, rows.Notes, rows.Errors},
 		Idle:   flush,
+		Skip:   func(count, recent int64) bool { return !o.All && !least.Reached(count, recent) },
 		Header: func(r *rows.Record) error { return out.Write(r.Cells()) },
 		Row: func(r *rows.Record) error {
 			if !o.Table.judge(r) && !o.All {

@@ -1,0 +1,122 @@
+package rows
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"io"
+)
+
+// A raw is a record before it is decoded: its cells without quotes, one behind
+// the other with one byte between them.
+type raw struct {
+	text []byte
+	ends []int // where each cell ends
+}
+
+// cell returns a cell, which is valid as long as the raw is.
+func (r raw) cell(i int) []byte {
+	if i == 0 {
+		return r.text[:r.ends[0]]
+	}
+	return r.text[r.ends[i-1]+1 : r.ends[i]]
+}
+
+func (r raw) has(text string) bool {
+	start := 0
+	for _, end := range r.ends {
+		if end-start == len(text) && string(r.text[start:end]) == text {
+			return true
+		}
+		start = end + 1
+	}
+	return false
+}
+
+// strings appends the cells to a slice, as strings that last.
+func (r raw) strings(cells []string) []string {
+	text, start := string(r.text), 0
+	for _, end := range r.ends {
+		cells = append(cells, text[start:end])
+		start = end + 1
+	}
+	return cells
+}
+
+// A lineReader reads records of CSV. A line without a quote, and tools of ours
+// write no other, is split where it lies in the buffer; all others are for the
+// csv.Reader that reads from the same buffer.
+type lineReader struct {
+	in     *bufio.Reader
+	csv    *csv.Reader
+	line   int   // where the last record began
+	end    int64 // where it ended, in bytes of the input
+	lines  int   // split here
+	bytes  int64 // likewise
+	quoted int   // lines that csv has read
+	last   raw
+	text   []byte // of a record that csv has read
+}
+
+func newLineReader(in io.Reader) *lineReader {
+	l := &lineReader{in: bufio.NewReaderSize(in, bufferSize)}
+	l.csv = csv.NewReader(l.in) // takes this very buffer, for it is large
+	l.csv.FieldsPerRecord = -1
+	l.csv.ReuseRecord = true
+	return l
+}
+
+// next returns the next record, which is valid until the next call.
+func (l *lineReader) next() (raw, error) {
+	for {
+		buffered, _ := l.in.Peek(l.in.Buffered())
+		length := bytes.IndexByte(buffered, '\n') + 1
+		line := buffered[:length]
+		if length == 0 || bytes.IndexByte(line, '"') >= 0 {
+			return l.byCSV()
+		}
+		_, _ = l.in.Discard(length) // the line stays where it is until the next read
+		l.lines++
+		l.bytes += int64(length)
+		if line = bytes.TrimSuffix(line[:length-1], []byte{'\r'}); len(line) > 0 {
+			l.line, l.end = l.lines+l.quoted, l.bytes+l.csv.InputOffset()
+			return l.split(line), nil
+		}
+	}
+}
+
+// split splits a line without quotes.
+func (l *lineReader) split(line []byte) raw {
+	l.last.text, l.last.ends = line, l.last.ends[:0]
+	for i, c := range line {
+		if c == ',' {
+			l.last.ends = append(l.last.ends, i)
+		}
+	}
+	l.last.ends = append(l.last.ends, len(line))
+	return l.last
+}
+
+// byCSV lets csv read a record. The line of its error is one of the whole input.
+func (l *lineReader) byCSV() (raw, error) {
+	cells, err := l.csv.Read()
+	var syntax *csv.ParseError
+	if errors.As(err, &syntax) {
+		syntax.Line += l.lines
+	}
+	if err != nil {
+		return raw{}, err
+	}
+	l.text, l.last.ends = l.text[:0], l.last.ends[:0]
+	for _, cell := range cells {
+		l.text = append(l.text, cell...)
+		l.last.ends = append(l.last.ends, len(l.text))
+		l.text = append(l.text, ',')
+	}
+	l.last.text = l.text
+	first, _ := l.csv.FieldPos(0)
+	l.quoted = first + bytes.Count(l.text, []byte{'\n'})
+	l.line, l.end = l.lines+first, l.bytes+l.csv.InputOffset()
+	return l.last, nil
+}

@@ -1,0 +1,182 @@
+//go:build ignore
+
+// threshold.go times threshold beside what else filters CSV:
+//
+//	go run testdata/bench/threshold.go [ROWS [ROUNDS]]
+//
+// It makes a stream of ROWS rows (3 million) of eight columns, of which one in 200
+// counts 20 or more, and takes it through all programs in turn, ROUNDS rounds (7).
+// It prints medians, how often faster threshold is, and the most memory: once for
+// the rows that reach a limit of the built-in table, once for all rows with what
+// the table says of them.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// chain says what the built-in table says, as the original did: in code.
+const chain = `
+	NR == 1 { print $0, "rule", "actions", "archived", "killed", "remaining", "notes", "errors"; next }
+	{
+		a = ""
+		if ($6 >= 20) a = "log=20"
+		if ($5 == "sendmail") { r = "*/sendmail"; if ($6 >= 60) a = a " alert=60" }
+		else if ($5 == "imapd" || $5 == "imap") {
+			r = "*/imapd|imap"
+			if ($6 >= 60) a = a " alert=60 archive=60"
+			if ($6 >= 100) a = a " kill=100"
+		}
+		else if ($5 == "httpsd" || $5 == "httpd") { r = "*/httpsd|httpd"; if ($6 >= 40) a = a " alert=40" }
+		else { r = "*/*"; if ($6 >= 20) a = a " alert=20" }
+		print $0, r, a, "", "", "", "", ""
+	}`
+
+const mlrChain = `
+	$rule = "*/*"; $actions = "";
+	if ($count >= 20) { $actions = "log=20" }
+	if ($proc == "sendmail") { $rule = "*/sendmail"; if ($count >= 60) { $actions .= " alert=60" } }
+	elif ($proc == "imapd" || $proc == "imap") {
+		$rule = "*/imapd|imap";
+		if ($count >= 60) { $actions .= " alert=60 archive=60" }
+		if ($count >= 100) { $actions .= " kill=100" }
+	}
+	elif ($proc == "httpsd" || $proc == "httpd") { $rule = "*/httpsd|httpd"; if ($count >= 40) { $actions .= " alert=40" } }
+	elif ($count >= 20) { $actions .= " alert=20" }
+	$archived = ""; $killed = ""; $remaining = ""; $notes = ""; $errors = ""`
+
+// A program is what is timed.
+type program struct {
+	name string
+	args []string
+	took []time.Duration
+	peak int64 // KiB
+}
+
+func main() {
+	if err := bench(argument(1, 3_000_000), argument(2, 7)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func argument(at, byDefault int) int {
+	if len(os.Args) <= at {
+		return byDefault
+	}
+	n, err := strconv.Atoi(os.Args[at])
+	if err != nil || n < 1 {
+		fmt.Fprintf(os.Stderr, "%q is not a number\n", os.Args[at])
+		os.Exit(2)
+	}
+	return n
+}
+
+func bench(count, rounds int) error {
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-tags", "urfave_cli_no_docs", "-o", dir+"/threshold", "./cmd/threshold")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	limits, err := exec.Command(dir+"/threshold", "--print-limits").Output()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(dir+"/limits.csv", limits, 0o600); err != nil {
+		return err
+	}
+	stream := dir + "/stream.csv"
+	if err := write(stream, count); err != nil {
+		return err
+	}
+	threshold := []string{dir + "/threshold", "--limits", dir + "/limits.csv"}
+	for _, c := range []struct {
+		title    string
+		programs []*program
+	}{
+		{"rows over a limit", []*program{
+			{name: "threshold", args: threshold},
+			{name: "mawk -F, '$6 >= 20'", args: []string{"mawk", "-F,", "$6 >= 20"}},
+			{name: "gawk -F, '$6 >= 20'", args: []string{"gawk", "-F,", "$6 >= 20"}},
+			{name: "mlr filter '$count >= 20'", args: []string{"mlr", "--icsv", "--ocsv", "filter", "$count >= 20"}},
+		}},
+		{"all rows, with what the table says", []*program{
+			{name: "threshold --all", args: append(threshold, "--all")},
+			{name: "mawk", args: []string{"mawk", "-F,", "-v", "OFS=,", chain}},
+			{name: "gawk", args: []string{"gawk", "-F,", "-v", "OFS=,", chain}},
+			{name: "mlr put", args: []string{"mlr", "--icsv", "--ocsv", "put", mlrChain}},
+		}},
+	} {
+		for range rounds {
+			for _, p := range c.programs {
+				if err := p.run(stream); err != nil {
+					return fmt.Errorf("%s: %w", p.name, err)
+				}
+			}
+		}
+		fmt.Printf("%d rows in, %s, medians of %d rounds:\n", count, c.title, rounds)
+		first := median(c.programs[0].took)
+		for _, p := range c.programs {
+			m := median(p.took)
+			fmt.Printf("%-28s %6.2f s  %5.2f times threshold's  %7d KiB\n", p.name, m.Seconds(), float64(m)/float64(first), p.peak)
+		}
+	}
+	return nil
+}
+
+// write makes the stream. It has 36,000 accounts, as the original's machine had.
+func write(path string, count int) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	out := bufio.NewWriter(f)
+	out.WriteString("time,host,user,uid,proc,count,zombies,recent\n")
+	procs := []string{"imapd", "bash", "sendmail", "httpd", "ps", "vi", "pine", "tcsh", "in.telnetd", "sshd"}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range count {
+		user, n := random.IntN(36000), 1+random.IntN(19)
+		if random.IntN(200) == 0 {
+			n = 20 + random.IntN(400)
+		}
+		fmt.Fprintf(out, "2000-04-25T05:17:02Z,moscow,user%d,%d,%s,%d,0,%d\n", user, 1000+user, procs[random.IntN(len(procs))], n, n/4)
+	}
+	return out.Flush()
+}
+
+func (p *program) run(stream string) error {
+	in, err := os.Open(stream)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	cmd := exec.Command(p.args[0], p.args[1:]...)
+	cmd.Stdin = in
+	start := time.Now()
+	err = cmd.Run()
+	p.took = append(p.took, time.Since(start))
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		p.peak = max(p.peak, usage.Maxrss)
+	}
+	return err
+}
+
+func median(took []time.Duration) time.Duration {
+	sorted := slices.Clone(took)
+	slices.Sort(sorted)
+	return sorted[len(sorted)/2]
+}
