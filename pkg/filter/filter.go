@@ -40,6 +40,7 @@ type Env struct {
 	In     io.Reader
 	Out    io.Writer
 	Report func(error) // prints a problem; the tool goes on, and ends with status 1
+	Warn   func(error) // prints what is no failure
 }
 
 // A Tool describes one tool of the suite to New.
@@ -93,7 +94,8 @@ func (t Tool) run(c *cli.Context) error {
 		say(c.App, err)
 		status = failed
 	}
-	if err := t.Run(c, Env{In: c.App.Reader, Out: c.App.Writer, Report: report}); err != nil || status == 0 {
+	warn := func(err error) { say(c.App, err) }
+	if err := t.Run(c, Env{In: c.App.Reader, Out: c.App.Writer, Report: report, Warn: warn}); err != nil || status == 0 {
 		return err
 	}
 	return exit(status)

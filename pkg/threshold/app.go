@@ -18,16 +18,17 @@ func App() *cli.App {
 	return filter.New(filter.Tool{
 		Name:  "threshold",
 		Usage: "keep the rows that reach a limit, and say which",
-		Synopsis: `threshold [--limits FILE] [--all] [--log FILE] [-n]
+		Synopsis: `threshold [--limits FILE] [--all] [--explain] [--log FILE] [-n]
        threshold --print-limits [--limits FILE]
        threshold --check [--limits FILE]`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "limits", Usage: "the table of limits is in `FILE` (default " + defaultLimits + " where it exists, else built in)"},
 			&cli.BoolFlag{Name: "all", Usage: "pass rows that reach no limit too, with empty actions"},
+			&cli.BoolFlag{Name: "explain", Usage: "say on stderr which limits row decides on each row, and how far the next limit is"},
 			&cli.StringFlag{Name: "log", Usage: "append the rows that reach the limit log to `FILE` too"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "write no log"},
 			&cli.BoolFlag{Name: "print-limits", Usage: "print the table in force, and end"},
-			&cli.BoolFlag{Name: "check", Usage: "report every fault of the table, and end"},
+			&cli.BoolFlag{Name: "check", Usage: "report every fault of the table, warn of what is hardly meant, and end"},
 		},
 		Run: run,
 	})
@@ -45,7 +46,7 @@ func run(c *cli.Context, env filter.Env) error {
 	if c.Bool("check") && c.Bool("print-limits") {
 		return filter.Usagef("--check and --print-limits: one of them")
 	}
-	for _, name := range []string{"all", "log", "dry-run"} {
+	for _, name := range []string{"all", "explain", "log", "dry-run"} {
 		if c.IsSet(name) && (c.Bool("check") || c.Bool("print-limits")) {
 			return filter.Usagef("--%s: reads no rows with --check or --print-limits", name)
 		}
@@ -61,9 +62,15 @@ func run(c *cli.Context, env filter.Env) error {
 	case len(faults) > 0:
 		return filter.ErrUnfit
 	case c.Bool("check"):
+		for _, warning := range table.warnings() {
+			env.Warn(warning)
+		}
 		return nil
 	case c.Bool("print-limits"):
 		return table.print(env.Out)
+	}
+	if c.Bool("explain") {
+		o.Explain = c.App.ErrWriter
 	}
 	o.Table = table
 	return Run(o, env)

@@ -21,6 +21,8 @@ var builtIn string
 
 // A Table is a table of limits, storm.limits(5).
 type Table struct {
+	name    string // of the file, for messages
+	line    int    // of its header
 	header  []string
 	actions []string // its columns that are actions
 	rules   []rule
@@ -28,12 +30,15 @@ type Table struct {
 
 // A rule is one row of the table.
 type rule struct {
-	cells  []string
-	host   glob // nil in a table without such a column
-	user   glob
-	proc   glob // nil for the proc cell "total"
-	name   string
-	limits []rows.Limit // one for each action
+	line     int // of the file
+	row      int // of the table without its comments, the header's being 1
+	cells    []string
+	host     glob // nil in a table without such a column
+	user     glob
+	proc     glob         // nil for the proc cell "total"
+	patterns string       // the cells that are patterns, as the table has them
+	name     string       // what the column rule says
+	limits   []rows.Limit // one for each action
 }
 
 var actionName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
@@ -42,7 +47,7 @@ var actionName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 // the text has; a table with a fault must not be used.
 func ParseTable(name, text string) (*Table, []error) {
 	var (
-		t      Table
+		t      = Table{name: name}
 		faults []error
 	)
 	in := csv.NewReader(strings.NewReader(text))
@@ -61,6 +66,7 @@ func ParseTable(name, text string) (*Table, []error) {
 		}
 		line, _ := in.FieldPos(0)
 		if t.header == nil {
+			t.line = line
 			if errs := t.readHeader(cells); len(errs) > 0 {
 				for _, err := range errs {
 					fault(line, err)
@@ -69,7 +75,7 @@ func ParseTable(name, text string) (*Table, []error) {
 			}
 			continue
 		}
-		for _, err := range t.readRule(cells) {
+		for _, err := range t.readRule(line, cells) {
 			fault(line, err)
 		}
 	}
@@ -104,14 +110,21 @@ func (t *Table) readHeader(cells []string) (faults []error) {
 	return faults
 }
 
-func (t *Table) readRule(cells []string) (faults []error) {
+func (t *Table) readRule(line int, cells []string) (faults []error) {
 	if len(cells) != len(t.header) {
 		return []error{fmt.Errorf("%d cells where the header has %d", len(cells), len(t.header))}
 	}
-	r := rule{cells: cells}
-	var user, proc string
+	r := rule{line: line, row: len(t.rules) + 2, cells: cells}
+	var (
+		user, proc string
+		patterns   []string
+	)
 	for i, column := range t.header {
 		var err error
+		switch column {
+		case "host", "user", "proc":
+			patterns = append(patterns, cells[i])
+		}
 		switch cell := cells[i]; column {
 		case "host":
 			r.host, err = compile(cell)
@@ -132,6 +145,7 @@ func (t *Table) readRule(cells []string) (faults []error) {
 			faults = append(faults, fmt.Errorf("%s: %w", column, err))
 		}
 	}
+	r.patterns = strings.Join(patterns, ",")
 	r.name = rows.Escape(user + "/" + proc)
 	t.rules = append(t.rules, r)
 	return faults

@@ -3,6 +3,7 @@
 package threshold
 
 import (
+	"io"
 	"slices"
 
 	"stormcheck/pkg/filter"
@@ -11,32 +12,41 @@ import (
 
 // Options are what Run works with.
 type Options struct {
-	Table *Table
-	All   bool   // rows that reach no limit pass too
-	Log   string // file for the rows that reached "log"; "" for none
+	Table   *Table
+	All     bool      // rows that reach no limit pass too
+	Explain io.Writer // gets a line on each row; nil for none
+	Log     string    // file for the rows that reached "log"; "" for none
 }
 
 // Run takes a stream through the table.
 func Run(o Options, env filter.Env) error {
 	out := rows.NewWriter(env.Out)
 	log := filter.Log{Path: o.Log}
+	explain := newExplainer(o.Explain)
 	// The log comes first: a reader that has gone ends the process at the next write.
 	flush := func() error {
 		if err := log.Flush(); err != nil {
 			env.Report(err)
 		}
+		if err := explain.flush(); err != nil {
+			return err
+		}
 		out.Flush()
 		return out.Error()
 	}
-	least := o.Table.least()
+	least, wanted := o.Table.least(), o.All || o.Explain != nil
+	memory := newMemory(o.Table)
 	err := filter.Stream{
 		Need:   []rows.Column{rows.Host, rows.User, rows.Proc, rows.Count},
 		Adds:   []rows.Column{rows.Rule, rows.Actions, rows.Archived, rows.Killed, rows.Remaining, rows.Notes, rows.Errors},
 		Idle:   flush,
-		Skip:   func(count, recent int64) bool { return !o.All && !least.Reached(count, recent) },
+		Skip:   func(count, recent int64) bool { return !wanted && !least.Reached(count, recent) },
 		Header: func(r *rows.Record) error { return out.Write(r.Cells()) },
 		Row: func(r *rows.Record) error {
-			if !o.Table.judge(r) && !o.All {
+			rule := memory.decide(r.Get(rows.Host), r.Get(rows.User), r.Get(rows.Proc))
+			due := o.Table.judge(r, rule)
+			explain.row(o.Table, r, rule)
+			if !due && !o.All {
 				return nil
 			}
 			if o.Table.logs(r) {
@@ -46,18 +56,21 @@ func Run(o Options, env filter.Env) error {
 			}
 			return out.Write(r.Cells())
 		},
-	}.Run(env.In, env.Report)
+	}.Run(env.In, func(err error) {
+		_ = explain.flush() // what came before it; flush below has the error
+		env.Report(err)
+	})
 	if flushed := flush(); err == nil {
 		err = flushed
 	}
 	return err
 }
 
-// judge fills the columns rule and actions of a row, and reports whether a limit
-// is reached.
-func (t *Table) judge(r *rows.Record) bool {
+// judge fills the columns rule and actions of a row on which a rule, or nil,
+// decides, and reports whether a limit is reached.
+func (t *Table) judge(r *rows.Record, rule *rule) bool {
 	name, actions := "", ""
-	if rule := t.decide(r.Get(rows.Host), r.Get(rows.User), r.Get(rows.Proc)); rule != nil {
+	if rule != nil {
 		name, actions = rule.name, t.reached(rule, number(r, rows.Count), number(r, rows.Recent))
 	}
 	r.Set(rows.Rule, name)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -235,6 +236,126 @@ func TestAgainstAwk(t *testing.T) {
 	if want := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"); !slices.Equal(got, want) {
 		t.Errorf("%d rows, awk has %d", len(got), len(want))
 	}
+}
+
+// TestRandomTablesAgainstAwk holds random tables against awk programs that say the
+// same in code.
+func TestRandomTablesAgainstAwk(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	pick := func(from ...string) string { return from[random.IntN(len(from))] }
+	pattern := func() string {
+		words := []string{pick("*", "a*", "*b", "a?c", "ab", "c", "a", "b*|c*", "ab|c", "?")}
+		if random.IntN(4) == 0 {
+			words = append(words, pick("bc", "*a*", "cc?"))
+		}
+		return strings.Join(words, "|")
+	}
+	limit := func() string { return pick("", "0", "3", "5", "9", "+4", "6|+2") }
+	word := func() (s string) {
+		for range random.IntN(4) {
+			s += pick("a", "b", "c")
+		}
+		return s
+	}
+	// regular returns a glob as a regular expression of awk's.
+	regular := func(glob string) string {
+		return "/^(" + strings.NewReplacer("*", ".*", "?", ".").Replace(glob) + ")$/"
+	}
+	for n := range 40 {
+		limits := "host,user,proc,one,two\n"
+		program := `
+			function due(limit, c, g) {
+				if (limit ~ /\|/) { c = limit; sub(/\|.*/, "", c); g = limit; sub(/.*\+/, "", g); return $6 >= c + 0 || $8 >= g + 0 }
+				if (limit ~ /^\+/) return $8 >= substr(limit, 2) + 0
+				return limit + 0 > 0 && $6 >= limit + 0
+			}
+			function judge(name, one, two, a) {
+				if (due(one)) a = "one=" one
+				if (due(two)) a = a (a == "" ? "" : " ") "two=" two
+				if (a != "") print $3 "|" $5 "|" name "|" a
+			}
+			$1 == "time" { next }
+			{ last = $5; sub(/.*\//, "", last) }
+		`
+		for range 1 + random.IntN(8) {
+			host, user, proc, one, two := pick("*", "*", "a*", "b"), pattern(), pattern(), limit(), limit()
+			if random.IntN(6) == 0 {
+				proc = "total"
+			}
+			limits += strings.Join([]string{host, user, proc, one, two}, ",") + "\n"
+			matches := "$5 != \"*\" && ($5 ~ " + regular(proc) + " || last ~ " + regular(proc) + ")"
+			if proc == "total" {
+				matches = "$5 == \"*\""
+			}
+			program += fmt.Sprintf("$2 ~ %s && $3 ~ %s && %s { judge(%q, %q, %q); next }\n", regular(host), regular(user), matches, user+"/"+proc, one, two)
+		}
+		var stream strings.Builder
+		stream.WriteString(header9)
+		for range 300 {
+			proc := pick(word(), word(), word(), "/"+word()+"/"+word(), "*")
+			stream.WriteString(strings.Replace(row(word(), proc, random.IntN(12), random.IntN(6)), "moscow", pick("a", "ab", "b", "c"), 1))
+		}
+		cmd := exec.Command("awk", "-F,", program)
+		cmd.Stdin = strings.NewReader(stream.String())
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%v: %s", err, program)
+		}
+		got, _, reported := through(t, Options{Table: table(t, limits)}, stream.String())
+		if strings.Join(got, "\n") != strings.TrimSuffix(string(out), "\n") || reported != "" {
+			t.Fatalf("table %d:\n%s%s%d rows, awk has %d", n, limits, reported, len(got), strings.Count(string(out), "\n"))
+		}
+	}
+}
+
+// A thousand hosts' streams are one, and take no more memory than one.
+func TestManyHosts(t *testing.T) {
+	const hosts, accounts = 1000, 100
+	in, feed := io.Pipe()
+	var before, after runtime.MemStats
+	go func() {
+		for host := range hosts {
+			var stream strings.Builder
+			stream.WriteString(header9)
+			for user := range accounts {
+				stream.WriteString(strings.Replace(row(fmt.Sprint("u", user), "imapd", user, 0), "moscow", fmt.Sprintf("%s%d", []string{"mail", "web"}[host%2], host), 1))
+			}
+			io.WriteString(feed, stream.String())
+			switch host {
+			case hosts / 10:
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+			case hosts - 1:
+				runtime.GC()
+				runtime.ReadMemStats(&after)
+			}
+		}
+		feed.Close()
+	}()
+	var passed lines
+	err := Run(Options{Table: table(t, "host,user,proc,alert\nmail9*,u99,*,\nmail*,*,*,90\n*,*,*,99\n")},
+		filter.Env{In: in, Out: &passed, Report: func(err error) { t.Error(err) }})
+	// Of mail hosts ten accounts, but for the mail9… nine; of web hosts one.
+	nines := 0
+	for host := 0; host < hosts; host += 2 {
+		if fmt.Sprint(host)[0] == '9' {
+			nines++
+		}
+	}
+	if want := lines(hosts + hosts/2*10 - nines + hosts/2); err != nil || passed != want {
+		t.Errorf("%d lines, %v; want %d", passed, err, want)
+	}
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 2<<20 {
+		t.Errorf("%d bytes more after 1000 hosts than after 100", grown)
+	}
+}
+
+// lines counts the lines that are written to it.
+type lines int
+
+func (l *lines) Write(p []byte) (int, error) {
+	*l += lines(bytes.Count(p, []byte{'\n'}))
+	return len(p), nil
 }
 
 func TestLog(t *testing.T) {

@@ -1,0 +1,43 @@
+package threshold
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+)
+
+// A memory keeps what was decided of rows, so that a table of many patterns is
+// asked once of each account and name. It never grows: a row takes the place of
+// another with the same hash.
+type memory struct {
+	table *Table
+	seed  maphash.Seed
+	slots [4096]slot
+	key   []byte
+}
+
+type slot struct {
+	key  []byte // nil where nothing is kept
+	rule *rule
+}
+
+// longest is how long a key may be to be kept.
+const longest = 256
+
+func newMemory(t *Table) *memory { return &memory{table: t, seed: maphash.MakeSeed()} }
+
+// decide is Table.decide.
+func (m *memory) decide(host, user, proc string) *rule {
+	m.key = m.key[:0]
+	for _, cell := range [...]string{host, user, proc} {
+		m.key = binary.AppendUvarint(m.key, uint64(len(cell))) // a cell may hold any byte
+		m.key = append(m.key, cell...)
+	}
+	s := &m.slots[maphash.Bytes(m.seed, m.key)%uint64(len(m.slots))]
+	if string(s.key) != string(m.key) {
+		if len(m.key) > longest {
+			return m.table.decide(host, user, proc)
+		}
+		s.key, s.rule = append(s.key[:0], m.key...), m.table.decide(host, user, proc)
+	}
+	return s.rule
+}
