@@ -62,7 +62,10 @@ func ParseTable(name, text string) (*Table, []error) {
 		var syntax *csv.ParseError
 		if errors.As(err, &syntax) {
 			fault(syntax.Line, syntax.Err)
-			return nil, faults
+			if t.header == nil {
+				return nil, faults // the next line is none
+			}
+			continue
 		}
 		line, _ := in.FieldPos(0)
 		if t.header == nil {

@@ -28,11 +28,11 @@ func Run(o Options, env filter.Env) error {
 		if err := log.Flush(); err != nil {
 			env.Report(err)
 		}
-		if err := explain.flush(); err != nil {
+		out.Flush()
+		if err := out.Error(); err != nil {
 			return err
 		}
-		out.Flush()
-		return out.Error()
+		return explain.flush()
 	}
 	least, wanted := o.Table.least(), o.All || o.Explain != nil
 	memory := newMemory(o.Table)

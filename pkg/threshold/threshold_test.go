@@ -174,6 +174,8 @@ func TestFaults(t *testing.T) {
 			"limits.csv:3: kill: \"-1\" is not a number\nlimits.csv:4: user: \"[\": [ without ]\nlimits.csv:5: 3 cells where the header has 4\n" +
 			"limits.csv:6: user: \"\": empty pattern\nlimits.csv:6: proc: \"a||b\": empty pattern\nlimits.csv:6: log: \"010\" is not a number\n" +
 			"limits.csv:6: kill: \"1e3\" is not a number"},
+		{"user,proc,log\n*,a\"b,1\n*,*,x\n", "limits.csv:2: bare \" in non-quoted-field\nlimits.csv:3: log: \"x\" is not a number"},
+		{"user,proc,log\"\n*,*,x\n", "limits.csv:1: bare \" in non-quoted-field"},
 		{"user,proc,log\n\"*,*,1\n", `limits.csv:2: extraneous or missing " in quoted-field`},
 	} {
 		_, faults := ParseTable("limits.csv", c.text)
