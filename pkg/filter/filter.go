@@ -162,6 +162,10 @@ func (e exit) Error() string { return fmt.Sprintf("status %d", int(e)) }
 // its configuration.
 var ErrUnfit error = exit(unfit)
 
+// ErrFailed ends a tool with status 1 in silence: what is wrong has been said, now
+// or by an earlier run that it would only repeat.
+var ErrFailed error = exit(failed)
+
 type usageError string
 
 func (u usageError) Error() string { return string(u) }

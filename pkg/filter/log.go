@@ -97,12 +97,12 @@ func (l *Log) append(f *os.File) error {
 
 // open returns the locked file, which is empty or begins with the header.
 func (l *Log) open() (*os.File, error) {
-	for deadline := time.Now().Add(lockWait); ; {
-		f, err := openTrusted(l.Path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	for {
+		f, err := OpenTrusted(l.Path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, err
 		}
-		err = lock(f, deadline)
+		err = Lock(f, lockWait)
 		if err == nil {
 			var fit bool
 			if fit, err = l.fit(f); fit {
@@ -142,16 +142,16 @@ func (l *Log) fit(f *os.File) (bool, error) {
 	return false, os.Remove(l.Path)
 }
 
-// lock takes an exclusive lock on f, trying until the deadline.
-func lock(f *os.File, deadline time.Time) error {
-	for {
+// Lock takes an exclusive lock on f, and waits for it at most so long. It is a lock
+// of the whole process, and goes when any descriptor of the file is closed.
+func Lock(f *os.File, wait time.Duration) error {
+	for deadline := time.Now().Add(wait); ; time.Sleep(5 * time.Millisecond) {
 		err := unix.FcntlFlock(f.Fd(), unix.F_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 		if err != syscall.EAGAIN && err != syscall.EACCES {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("locked by another for over %s", lockWait)
+			return fmt.Errorf("locked by another for over %s", wait)
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }

@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTrusted opens a file that steers a tool, or that it writes for itself,
+// OpenTrusted opens a file that steers a tool, or that it writes for itself,
 // without following a link in the last place. Run by root, the file must be
 // regular and root's own, not writable by group or others, and so each directory
 // above it (one with the sticky bit will do): whoever can write there would
 // otherwise decide what root does. perm is the mode of a file that is made.
-func openTrusted(path string, flags int, perm os.FileMode) (*os.File, error) {
+func OpenTrusted(path string, flags int, perm os.FileMode) (*os.File, error) {
 	if os.Geteuid() == 0 {
 		if err := checkAbove(path); err != nil { // before anything is made there
 			return nil, fmt.Errorf("%s: %w", path, Cause(err))
@@ -36,9 +36,9 @@ func openTrusted(path string, flags int, perm os.FileMode) (*os.File, error) {
 	return nil, fmt.Errorf("%s: %w", path, Cause(err))
 }
 
-// ReadTrusted returns the contents of a file that steers a tool; see openTrusted.
+// ReadTrusted returns the contents of a file that steers a tool; see OpenTrusted.
 func ReadTrusted(path string) ([]byte, error) {
-	f, err := openTrusted(path, os.O_RDONLY, 0)
+	f, err := OpenTrusted(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
