@@ -16,6 +16,7 @@ func TestLayers(t *testing.T) {
 		"rows": nil, "proc": nil, "mailbox": nil,
 		"account": {"proc"}, // getent is started at normal priority
 		"filter":  {"rows"},
+		"state":   {"filter"},
 	}
 	only := map[string][]string{
 		"github.com/gocarina/gocsv":  {"rows"},

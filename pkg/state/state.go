@@ -1,0 +1,175 @@
+// Package state keeps small tables between runs: CSV files with a header, for a
+// person to read too. One process at a time has a table, by a lock beside it. It
+// is replaced whole or not at all.
+package state
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"stormcheck/pkg/filter"
+)
+
+// MaxSize is the size in bytes above which a table is neither written nor read.
+const MaxSize = 64 << 20
+
+// A Table is a file that this process alone has, until Close.
+type Table struct {
+	path    string
+	columns []string
+	lock    *os.File
+	there   []byte // what is in the file
+}
+
+// Open waits for the lock of the table, path.lock, and returns the rows of path:
+// the cells of columns in their order, "" for one that the file lacks (another
+// version wrote it). A file that isn't there has no rows. Both files must be as
+// filter.OpenTrusted wants them.
+//
+// What can't be read as a table is moved to path.bad. Then there is an error and a
+// Table, to begin anew; with any other error the Table is nil.
+func Open(path string, columns []string, wait time.Duration) (*Table, [][]string, error) {
+	lock, err := filter.OpenTrusted(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := &Table{path: path, columns: columns, lock: lock}
+	if err := filter.Lock(lock, wait); err != nil {
+		lock.Close()
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if t.there, err = read(path); err != nil {
+		lock.Close()
+		return nil, nil, err
+	}
+	rows, err := parse(t.there, columns)
+	if err != nil {
+		err = fmt.Errorf("%s: %w: moved to %s.bad", path, err, path)
+		t.there = nil
+		if moved := os.Rename(path, path+".bad"); moved != nil {
+			lock.Close()
+			return nil, nil, moved
+		}
+	}
+	return t, rows, err
+}
+
+// read returns what is in the file, nil if it isn't there.
+func read(path string) ([]byte, error) {
+	f, err := filter.OpenTrusted(path, os.O_RDONLY, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, MaxSize+1)) // more of it isn't a table
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, filter.Cause(err))
+	}
+	return text, nil
+}
+
+// parse returns the rows of a table, with their cells in the order of columns.
+func parse(text []byte, columns []string) ([][]string, error) {
+	if text == nil {
+		return nil, nil
+	}
+	if len(text) > MaxSize {
+		return nil, fmt.Errorf("over %d bytes", MaxSize)
+	}
+	records, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	if len(records) == 0 || !slices.Contains(records[0], columns[0]) {
+		return nil, errors.New("no header")
+	}
+	rows := make([][]string, len(records)-1)
+	for i, record := range records[1:] {
+		rows[i] = make([]string, len(columns))
+		for j, column := range columns {
+			if at := slices.Index(records[0], column); at >= 0 {
+				rows[i][j] = record[at]
+			}
+		}
+	}
+	return rows, nil
+}
+
+// Write makes the rows what the file holds, on the disk, too, when it returns nil.
+// After an error the file is as it was.
+func (t *Table) Write(rows [][]string) error {
+	if t.there == nil && len(rows) == 0 {
+		return nil // there was nothing to remember
+	}
+	var text bytes.Buffer
+	w := csv.NewWriter(&text)
+	_ = w.Write(t.columns) // a Buffer takes all
+	_ = w.WriteAll(rows)
+	if text.Len() > MaxSize {
+		return fmt.Errorf("%s: over %d bytes", t.path, MaxSize)
+	}
+	if bytes.Equal(text.Bytes(), t.there) {
+		return nil
+	}
+	if err := replace(t.path, text.Bytes()); err != nil {
+		return fmt.Errorf("%s: %w", t.path, filter.Cause(err))
+	}
+	t.there = text.Bytes()
+	return nil
+}
+
+// replace puts a file with this text in the place of path. The file beside it on
+// the way there has one name, which only who has the lock uses: one that a crash
+// has left is removed.
+func replace(path string, text []byte) error {
+	draft := path + ".new"
+	if err := os.Remove(draft); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := filter.OpenTrusted(draft, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(draft, path)
+	}
+	if err != nil {
+		_ = os.Remove(draft)
+		return err
+	}
+	return syncDirectory(filepath.Dir(path))
+}
+
+// syncDirectory brings a rename to the disk, where the file system knows how.
+func syncDirectory(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := dir.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	return nil
+}
+
+// Close lets the next process have the table.
+func (t *Table) Close() { t.lock.Close() }
