@@ -1,212 +1,249 @@
 // Package alertmail ends the pipe: it tells an administrator about the storms
-// in the rows, in one message that goes out by mail or to standard output.
+// in the rows, in one message that goes out by mail or to standard output. With a
+// state file it remembers what it has told, and tells only what is new, what lasts,
+// and what nobody took before.
 package alertmail
 
 import (
-	"cmp"
+	"errors"
 	"io"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
 )
 
 // Options are what Run works with.
 type Options struct {
-	To       []string         // recipients; with none the text goes to out
-	From     string           // the From header
-	Sender   string           // the envelope's sender, who gets the bounces
-	Each     bool             // a message at each snapshot's end, not one for all
-	Title    string           // the first line
-	Level    string           // one of levels; "" takes it from the rows
-	Name     string           // of the check
-	Task     string           // what the check does
-	Sendmail string           // the mailer's path
-	Deadline time.Duration    // how long the mailer may take
-	Log      string           // file that all rows are appended to; "" is none
-	DryRun   bool             // print what would be sent, and log nothing
-	Host     string           // this machine's name, as the domain of an address
-	PID      int              // with Host and the clock it makes the Message-ID unique
-	Now      func() time.Time // the clock; its zone is the message's
-	Report   func(error)      // told what is wrong when the rest goes on
+	To       []string      // recipients; without any, and any of pages, the text goes to out
+	PageTo   []string      // recipients of one short line about rows with the action page
+	From     string        // the From header
+	Sender   string        // the envelope's sender, who gets the bounces
+	Each     bool          // a message at each snapshot's end, not one for all
+	Title    string        // the first line
+	Level    string        // one of levels; "" takes it from the rows
+	Name     string        // of the check
+	Task     string        // what the check does
+	Sendmail string        // the mailer's path
+	Deadline time.Duration // how long the mailer may take
+
+	State     string        // file that remembers; "" tells everything in every run
+	Repeat    time.Duration // what lasts is told again after it; 0 in every run
+	After     int64         // runs in a row that a storm must be there to be told
+	OverAfter int64         // whole runs without a storm, and it is over
+
+	Context []string      // logs whose last lines about a row are shown; "journal" is the journal
+	Window  time.Duration // how old such a line may be
+
+	Log    string           // file that all rows are appended to; "" is none
+	DryRun bool             // print what would be sent, and log and remember nothing
+	Node   string           // this machine's name, as in the stream
+	Host   string           // likewise, as the domain of an address
+	PID    int              // with Host and the clock it makes a Message-ID unique
+	Now    func() time.Time // the clock; its zone is the message's
+	Report func(error)      // told what is wrong when the rest goes on
+	Stderr io.Writer        // for a text that can neither be sent nor remembered
+	Syslog string           // the socket of the system's log
 }
 
 // Run reads rows from in to its end and tells what is in them. What it has read
 // it tells also when reading ends early; then it returns the reason.
 func Run(o Options, in io.Reader, out io.Writer) error {
 	filter.OutliveReader()
+	proc.MakeThreads() // in a storm there may be no more, and the mailer needs some
 	a := &alerter{Options: o, out: out}
 	if !o.DryRun {
 		a.log.Path = o.Log
 	}
 	err := filter.Stream{
-		Need: []rows.Column{rows.Host, rows.User, rows.Proc, rows.Count, rows.Actions},
-		Idle: func() error { a.flush(); return nil },
-		Header: func(*rows.Record) error {
-			if o.Each {
-				a.tell()
-			}
-			return nil
-		},
-		Row: func(record *rows.Record) error { a.take(record); return nil },
-	}.Run(in, o.Report)
-	a.tell()
+		Need:   []rows.Column{rows.Host, rows.User, rows.Proc, rows.Count, rows.Actions},
+		Idle:   func() error { a.flush(); return nil },
+		Header: func(header *rows.Record) error { a.header(header); return nil },
+		Row:    func(record *rows.Record) error { a.take(record); return nil },
+	}.Run(in, func(err error) { a.run.fault(err); o.Report(err) })
+	if err != nil {
+		a.run.fault(err)
+	}
+	a.end()
+	if err == nil && a.failed {
+		return filter.ErrFailed
+	}
 	return err
 }
 
 // An alerter is one Run.
 type alerter struct {
 	Options
-	out   io.Writer
-	log   filter.Log
-	found digest // since the last message
+	out    io.Writer
+	log    filter.Log
+	run    batch
+	told   bool // a run has ended
+	failed bool // something wasn't taken, which may have been said before
 }
 
-func (a *alerter) take(record *rows.Record) {
-	a.check(a.log.Add(record))
-	if toTell(record) {
-		a.found.add(newStorm(record))
-	}
+// A batch is what is told at once: the whole input, or a snapshot.
+type batch struct {
+	storms map[key]*storm  // all of them, where there is a state
+	found  digest          // where there is none
+	paged  digest          // likewise, those with the action page
+	hosts  map[string]bool // of which there was a row
+	faults []error         // what was wrong with the input
+	more   int64           // faults that aren't kept
+	whole  bool            // nothing was
+	rows   int64
+	inSnap int64 // rows in the present snapshot
+	snaps  int64
 }
 
-// tell sends or prints what was found, if anything, and forgets it.
-func (a *alerter) tell() {
-	a.flush()
-	m := message{Options: a.Options, digest: a.found, now: a.Now()}
-	a.found = digest{}
-	switch {
-	case m.total == 0:
-	case len(a.To) == 0:
-		_, _ = io.WriteString(a.out, m.text()) // filter.Env's Out remembers a failure
-	case a.DryRun:
-		_, _ = a.out.Write(m.mail())
-	default:
-		a.check(a.send(m.mail()))
-	}
-}
-
-func (a *alerter) flush() { a.check(a.log.Flush()) }
-
-func (a *alerter) check(err error) {
-	if err != nil {
-		a.Report(err)
-	}
-}
-
-// toTell reports whether the row is worth a message: it should raise an alert,
-// or something was done about it, or went wrong.
-func toTell(record *rows.Record) bool {
-	for _, c := range [...]rows.Column{rows.Archived, rows.Killed, rows.Remaining, rows.Errors} {
-		if record.Get(c) != "" {
-			return true
-		}
-	}
-	return isDue(record, "alert") || isDue(record, "page")
-}
-
-// isDue reports whether the row has the action. With a limit that can't be read
-// it still has: nothing is risked by telling.
-func isDue(record *rows.Record, action string) bool {
-	_, due, _ := rows.FindAction(record.Get(rows.Actions), action)
-	return due
-}
-
-// A storm is one row to be told. Its text is printable and cut to a bounded
-// length.
-type storm struct {
-	host, user, proc        string
-	count                   int64
-	killed, remaining       rows.Number
-	archived, notes, errors string
-	paged                   bool // it has the page action
-	urgent                  bool // it has that or the kill action, or was acted on by killstorm
-	unsure                  bool // killstorm failed at something, or refused to touch some
-}
-
-// Bounds of a storm's text, in bytes.
+// Bounds of a batch.
 const (
-	maxName = 255     // a user, process or host
-	maxCell = maxText // what a message has no room for needn't be kept
+	mostHosts  = 1 << 17
+	mostFaults = 5
 )
 
-func newStorm(record *rows.Record) storm {
-	text := func(c rows.Column, most int) string {
-		// Cloned, or the whole record would be kept, with columns of others.
-		return strings.Clone(clip(rows.Printable(record.Get(c)), most))
+func (r *batch) fault(err error) {
+	if len(r.faults) < mostFaults {
+		r.faults = append(r.faults, err)
+	} else {
+		r.more++
 	}
-	number := func(c rows.Column) (n rows.Number) {
-		_ = n.UnmarshalCSV(record.Get(c)) // the Reader has refused what is none
-		return n
+}
+
+// broken returns what is wrong with the input as a storm of this host, nil if
+// nothing is, or there is nobody but the reader of stderr to tell.
+func (a *alerter) broken(r *batch) *storm {
+	if len(r.faults) == 0 || len(a.To) == 0 {
+		return nil
 	}
-	s := storm{
-		host:      text(rows.Host, maxName),
-		user:      text(rows.User, maxName),
-		proc:      text(rows.Proc, maxName),
-		count:     number(rows.Count).N,
-		killed:    number(rows.Killed),
-		remaining: number(rows.Remaining),
-		archived:  text(rows.Archived, maxCell),
-		notes:     text(rows.Notes, maxCell),
-		errors:    text(rows.Errors, maxCell),
-		paged:     isDue(record, "page"),
-		unsure: strings.Contains("; "+record.Get(rows.Errors), "; killstorm: ") ||
-			strings.Contains("; "+record.Get(rows.Notes), "; killstorm: refused: "),
-	}
-	s.urgent = s.paged || isDue(record, "kill") || s.killed.Known || s.remaining.Known
-	if s.proc == "" {
-		s.proc = `""` // which no process can be called: quotes are escaped
+	s := &storm{input: true, host: a.Node, count: int64(len(r.faults)) + r.more}
+	for _, err := range r.faults {
+		fault := strings.ReplaceAll(rows.Printable(err.Error()), ";", ",") // which separates them
+		s.errors = withPart(s.errors, clip(fault, maxLine), "; ", mostFaults)
 	}
 	return s
 }
 
-// rank orders storms by how much they need a person, 0 the most.
-func (s *storm) rank() int {
-	switch {
-	case s.remaining.N > 0:
-		return 0
-	case s.killed.N > 0:
-		return 1
-	case s.paged:
-		return 2
-	case s.errors != "":
-		return 3
+// header ends a snapshot and begins the next. A fault of this very line is one of
+// the new snapshot.
+func (a *alerter) header(header *rows.Record) {
+	if a.Each && a.run.snaps > 0 {
+		last := len(a.run.faults) - 1
+		var fault *rows.Error
+		if last >= 0 && errors.As(a.run.faults[last], &fault) && fault.Line == header.Line {
+			a.run.faults = a.run.faults[:last]
+		} else {
+			fault = nil
+		}
+		a.tell()
+		if fault != nil {
+			a.run.fault(fault)
+		}
 	}
-	return 4
+	a.endSnapshot()
+	a.run.snaps++
 }
 
-// compare orders storms, the worst first.
-func compare(a, b *storm) int {
-	return cmp.Or(
-		cmp.Compare(a.rank(), b.rank()),
-		-cmp.Compare(a.count, b.count),
-		cmp.Compare(a.user, b.user),
-		cmp.Compare(a.proc, b.proc),
-		cmp.Compare(a.host, b.host))
+// endSnapshot takes note that a snapshot without rows tells of this host that all
+// is quiet; of another it tells nothing, for a host that didn't answer has none too.
+func (a *alerter) endSnapshot() {
+	if a.run.snaps > 0 && a.run.inSnap == 0 {
+		a.run.hear(a.Node)
+	}
+	a.run.inSnap = 0
 }
 
-// mostRows is how many rows a message shows.
-const mostRows = 50
-
-// A digest keeps the rows that a message shows and counts the others, so that
-// memory doesn't grow with the input.
-type digest struct {
-	worst  []storm // the worst first
-	total  int64
-	urgent bool // one of them all is
+func (r *batch) hear(host string) {
+	if r.hosts == nil {
+		r.hosts = map[string]bool{}
+	}
+	if len(r.hosts) < mostHosts {
+		r.hosts[host] = true
+	}
 }
 
-func (d *digest) add(s storm) {
-	d.total++
-	d.urgent = d.urgent || s.urgent
-	at := sort.Search(len(d.worst), func(i int) bool { return compare(&d.worst[i], &s) > 0 })
-	if at == mostRows {
+func (a *alerter) take(record *rows.Record) {
+	a.check(a.log.Add(record))
+	r := &a.run
+	r.rows, r.inSnap = r.rows+1, r.inSnap+1
+	if a.remembers() {
+		r.hear(clip(rows.Printable(record.Get(rows.Host)), maxName))
+	}
+	if !toTell(record) {
 		return
 	}
-	if len(d.worst) < mostRows {
-		d.worst = append(d.worst, storm{})
+	s := newStorm(record)
+	if !a.remembers() {
+		a.run.found.add(s)
+		if s.has("page") {
+			a.run.paged.add(s)
+		}
+		return
 	}
-	copy(d.worst[at+1:], d.worst[at:])
-	d.worst[at] = s
+	r.add(s, a.Now())
+}
+
+// add adds a storm to those of the run. Of more than a book holds the worst stay.
+func (r *batch) add(s *storm, now time.Time) {
+	if r.storms == nil {
+		r.storms = map[key]*storm{}
+	}
+	if known := r.storms[s.key()]; known != nil {
+		known.absorb(s, now)
+		return
+	}
+	empty := &storm{input: s.input}
+	empty.absorb(s, now)
+	r.storms[s.key()] = empty
+	if len(r.storms) < 2*mostStorms {
+		return
+	}
+	all := make([]*storm, 0, len(r.storms))
+	for _, s := range r.storms {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, compare)
+	for _, s := range all[mostStorms:] {
+		delete(r.storms, s.key())
+	}
+}
+
+// remembers reports whether there is a state.
+func (a *alerter) remembers() bool { return a.State != "" && !a.DryRun }
+
+// end tells what has been found up to the end of input. In a standing pipe the
+// header behind the last snapshot is none itself.
+func (a *alerter) end() {
+	if a.Each && a.told && a.run.rows == 0 && len(a.run.faults) == 0 {
+		a.flush()
+		return
+	}
+	a.tell()
+}
+
+// tell ends the run: it sends or prints what is due.
+func (a *alerter) tell() {
+	a.flush()
+	a.endSnapshot()
+	r := a.run
+	r.whole = len(r.faults) == 0
+	a.run, a.told = batch{}, true
+	broken := a.broken(&r)
+	if a.remembers() {
+		if broken != nil {
+			r.add(broken, a.Now())
+		}
+		a.tellByBook(&r)
+		return
+	}
+	if broken != nil {
+		r.found.add(broken)
+	}
+	for _, c := range a.channels(new(book)) {
+		if found := c.found(&r); found.total > 0 {
+			a.send(c, found, a.newID(c), false)
+		}
+	}
 }

@@ -55,7 +55,8 @@ func dry() alertmail.Options {
 	return alertmail.Options{
 		To: []string{"root"}, From: "stormcheck <root@moscow>", Sender: "root@moscow",
 		Title: "STORM ALERT", Name: "stormcheck", Task: "Report unusually high numbers of per-user processes.",
-		DryRun: true, Host: "moscow", PID: 4711,
+		DryRun: true, Node: "moscow", Host: "moscow", PID: 4711, Stderr: io.Discard, Syslog: "/nonexistent",
+		OverAfter: 5, After: 1, Repeat: time.Hour, Window: 10 * time.Minute,
 		Now: func() time.Time {
 			return time.Date(2000, 4, 25, 0, 17, 2, 5, time.FixedZone("CDT", -5*60*60))
 		},
@@ -74,7 +75,7 @@ func run(t *testing.T, o alertmail.Options, in string) (out string, problems []s
 	t.Helper()
 	o.Report = func(err error) { problems = append(problems, err.Error()) }
 	var b bytes.Buffer
-	if err := alertmail.Run(o, strings.NewReader(in), &b); err != nil {
+	if err := alertmail.Run(o, strings.NewReader(in), &b); err != nil && err != filter.ErrFailed {
 		problems = append(problems, err.Error())
 	}
 	return b.String(), problems
@@ -404,7 +405,18 @@ func TestUsage(t *testing.T) {
 		{[]string{"--title", ""}, "--title: empty"},
 		{[]string{"--sendmail", ""}, "--sendmail: empty"},
 		{[]string{"--log", ""}, "--log: empty"},
-		{[]string{"--page-to", "root"}, "no flag --page-to"},
+		{[]string{"--page-to", "root", "-n"}, ""},
+		{[]string{"--page-to", "-x"}, `--page-to: "-x" is not an address`},
+		{[]string{"--context", ""}, "--context: empty"},
+		{[]string{"--context-window", "0"}, `--context-window: "0" is not a duration such as 90s or 10m`},
+		{[]string{"--state", ""}, "--state: empty"},
+		{[]string{"--repeat", "1h"}, "--repeat: needs --state"},
+		{[]string{"--after", "3"}, "--after: needs --state"},
+		{[]string{"--over-after", "3"}, "--over-after: needs --state"},
+		{[]string{"--state", "s", "--repeat", "1"}, `--repeat: "1" is not a duration such as 90s or 10m`},
+		{[]string{"--state", "s", "--repeat", "0", "-n"}, ""},
+		{[]string{"--state", "s", "--after", "0"}, "--after: must be 1 or more"},
+		{[]string{"--state", "s", "--over-after", "x"}, `--over-after: "x" is not a number`},
 	} {
 		out, problems, status := tool(stream(), c.args...)
 		switch {

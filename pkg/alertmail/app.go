@@ -1,6 +1,7 @@
 package alertmail
 
 import (
+	"fmt"
 	"net/mail"
 	"os"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/rows"
 )
 
 // App returns the alertmail command.
@@ -17,40 +19,63 @@ func App() *cli.App {
 	return filter.New(filter.Tool{
 		Name:  "alertmail",
 		Usage: "send one message about the storms in the rows read",
-		Synopsis: `alertmail [--to ADDR]... [--from ADDR] [--each] [--title TEXT] [--level LEVEL]
-       [--name NAME] [--task TEXT] [--sendmail PATH] [--log FILE] [-n]`,
+		Synopsis: `alertmail [--to ADDR]... [--page-to ADDR]... [--from ADDR] [--each] [--title TEXT]
+       [--level LEVEL] [--name NAME] [--task TEXT] [--sendmail PATH] [--state FILE]
+       [--repeat DUR] [--after N] [--over-after N] [--context SOURCE]...
+       [--context-window DUR] [--log FILE] [-n]`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "to", Usage: "mail the message to `ADDR`; repeatable (default: print it)"},
+			&cli.StringSliceFlag{Name: "page-to", Usage: "mail one short line about rows with the action page to `ADDR`; repeatable"},
 			&cli.StringFlag{Name: "from", Usage: "sender `ADDR` (default: root at this machine)"},
 			&cli.BoolFlag{Name: "each", Usage: "a message at each snapshot's end, not one at the end of input"},
 			&cli.StringFlag{Name: "title", Usage: "`TEXT` above the message (default STORM ALERT)"},
-			&cli.StringFlag{Name: "level", Usage: "one `LEVEL` of " + strings.Join(levels, ", ") + " (default: urgent or warning, by the actions)"},
+			&cli.StringFlag{Name: "level", Usage: "one `LEVEL` of " + strings.Join(levels, ", ") + " (default: by the actions)"},
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the check (default stormcheck)"},
 			&cli.StringFlag{Name: "task", Usage: "`TEXT` that says what the check does"},
 			&cli.StringFlag{Name: "sendmail", Usage: "mailer at `PATH` (default /usr/sbin/sendmail)"},
+			&cli.StringFlag{Name: "state", Usage: "remember in `FILE` what has been told, and tell what is new"},
+			&cli.StringFlag{Name: "repeat", Usage: "with --state: tell again of a storm that lasts after `DUR` (default 1h; 0: in every run)"},
+			&cli.StringFlag{Name: "after", Usage: "with --state: tell of what was there in `N` runs in a row (default 1)"},
+			&cli.StringFlag{Name: "over-after", Usage: "with --state: a storm is over after `N` runs without it (default 5)"},
+			&cli.StringSliceFlag{Name: "context", Usage: "show lines about each row from `SOURCE`, a log file or journal; repeatable"},
+			&cli.StringFlag{Name: "context-window", Usage: "show lines of the last `DUR` (default 10m)"},
 			&cli.StringFlag{Name: "log", Usage: "append all rows to `FILE`"},
-			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "print what would be sent, and log nothing"},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "print what would be sent, log and remember nothing"},
 		},
 		Run: run,
 	})
 }
 
 func run(c *cli.Context, env filter.Env) error {
+	node, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("node name: %w", err)
+	}
 	o := Options{
 		To:       c.StringSlice("to"),
+		PageTo:   c.StringSlice("page-to"),
+		Context:  c.StringSlice("context"),
 		Each:     c.Bool("each"),
 		Level:    c.String("level"),
 		Deadline: 30 * time.Second,
 		DryRun:   c.Bool("dry-run"),
-		Host:     nodeName(),
+		Node:     rows.Escape(node),
+		Host:     domain(node),
 		PID:      os.Getpid(),
 		Now:      time.Now,
 		Report:   env.Report,
+		Stderr:   c.App.ErrWriter,
+		Syslog:   "/dev/log",
 	}
-	for _, address := range o.To {
-		if !isAddress(address) {
-			return filter.Usagef("--to: %q is not an address", address)
+	for _, flag := range []string{"to", "page-to"} {
+		for _, address := range c.StringSlice(flag) {
+			if !isAddress(address) {
+				return filter.Usagef("--%s: %q is not an address", flag, address)
+			}
 		}
+	}
+	if slices.Contains(o.Context, "") {
+		return filter.Usagef("--context: empty")
 	}
 	if c.IsSet("level") && !slices.Contains(levels, o.Level) {
 		return filter.Usagef("--level: %q is none of %s", o.Level, strings.Join(levels, ", "))
@@ -64,12 +89,18 @@ func run(c *cli.Context, env filter.Env) error {
 		{"name", "stormcheck", &o.Name},
 		{"task", "Report unusually high numbers of per-user processes.", &o.Task},
 		{"sendmail", "/usr/sbin/sendmail", &o.Sendmail},
+		{"state", "", &o.State},
 		{"log", "", &o.Log},
 	} {
-		var err error
 		if *text.to, err = filter.Text(c, text.flag, text.byDefault); err != nil {
 			return err
 		}
+	}
+	if err := memory(c, &o); err != nil {
+		return err
+	}
+	if o.Window, err = filter.Duration(c, "context-window", 10*time.Minute); err != nil {
+		return err
 	}
 	var fit bool
 	if o.From, o.Sender, fit = parseFrom(o.From); !fit {
@@ -99,10 +130,36 @@ func parseFrom(text string) (header, sender string, fit bool) {
 	return header, address.Address, isAddress(address.Address)
 }
 
-// nodeName returns uname's node name as the domain of an address: of letters,
-// digits, hyphens and single dots, or localhost where none of it is left.
-func nodeName() string {
-	name, _ := os.Hostname()
+// memory takes the flags that say when what is remembered is told.
+func memory(c *cli.Context, o *Options) (err error) {
+	for _, flag := range []string{"repeat", "after", "over-after"} {
+		if c.IsSet(flag) && o.State == "" {
+			return filter.Usagef("--%s: needs --state", flag)
+		}
+	}
+	if c.String("repeat") != "0" {
+		if o.Repeat, err = filter.Duration(c, "repeat", time.Hour); err != nil {
+			return err
+		}
+	}
+	for _, number := range []struct {
+		flag      string
+		byDefault int64
+		to        *int64
+	}{{"after", 1, &o.After}, {"over-after", 5, &o.OverAfter}} {
+		if *number.to, err = filter.Number(c, number.flag, number.byDefault); err != nil {
+			return err
+		}
+		if *number.to == 0 {
+			return filter.Usagef("--%s: must be 1 or more", number.flag)
+		}
+	}
+	return nil
+}
+
+// domain returns a node name as the domain of an address: of letters, digits,
+// hyphens and single dots, or localhost where none of it is left.
+func domain(name string) string {
 	labels := strings.FieldsFunc(name, func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-')
 	})

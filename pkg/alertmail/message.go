@@ -1,14 +1,11 @@
 package alertmail
 
 import (
-	"bytes"
 	"fmt"
-	"mime"
-	"mime/quotedprintable"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"stormcheck/pkg/rows"
@@ -23,6 +20,7 @@ const (
 	maxLine    = 880      // a line without its indent
 	maxText    = 63 << 10 // all but the count of rows at the end
 	maxSubject = 78
+	maxPage    = 140
 )
 
 // indent is what all stands at that is about a row.
@@ -32,10 +30,21 @@ const indent = "        "
 type message struct {
 	Options
 	digest
-	now time.Time
+	now      time.Time
+	id       string     // its Message-ID
+	page     bool       // one short line
+	excerpts [][]string // of logs, below each of the worst
 }
 
-// text returns the message as people read it.
+// body returns the message as people read it.
+func (m message) body() string {
+	if m.page {
+		return m.headline(maxPage) + "\n"
+	}
+	return m.text()
+}
+
+// text returns the message in SPEC's layout, the original's.
 func (m message) text() string {
 	var b strings.Builder
 	host := m.worst[0].host
@@ -46,9 +55,21 @@ func (m message) text() string {
 	fmt.Fprintf(&b, "\n%s:\n", m.level())
 	fmt.Fprintf(&b, "    %s\n", clip(rows.Printable(m.Name), maxLine))
 	fmt.Fprintf(&b, "        %s\n", clip(rows.Printable(m.Task), maxLine))
+
 	share := (maxText - b.Len()) / len(m.worst)
-	for i := range m.worst {
-		b.WriteString(block(m.worst[i].lines(host), share))
+	blocks := make([]string, len(m.worst))
+	room := maxText - b.Len()
+	for i, s := range m.worst {
+		blocks[i] = block(m.lines(s, host), share)
+		room -= len(blocks[i])
+	}
+	for i := range blocks {
+		b.WriteString(blocks[i])
+		if i < len(m.excerpts) { // what was done comes first: logs have what room is left
+			quoted := excerpt(m.excerpts[i], room)
+			b.WriteString(quoted)
+			room -= len(quoted)
+		}
 	}
 	if more := m.total - int64(len(m.worst)); more > 0 {
 		fmt.Fprintf(&b, "\n%sand %s\n", indent, counted(more, "more row", "s"))
@@ -71,46 +92,165 @@ func block(lines []string, size int) string {
 	return b
 }
 
+// excerpt returns lines of logs, marked as such, the newest that fit into size bytes.
+func excerpt(lines []string, size int) (b string) {
+	for _, line := range slices.Backward(lines) {
+		line = indent + "| " + line + "\n"
+		if len(b)+len(line) > size {
+			break
+		}
+		b = line + b
+	}
+	return b
+}
+
 // lines returns the row and then what was done about it, in words. here is the
 // host of the heading.
-func (s *storm) lines(here string) []string {
-	row := fmt.Sprintf("%4d %s %s", s.count, s.user, s.proc)
+func (m message) lines(s *storm, here string) []string {
+	if s.input {
+		return m.brokenLines(s)
+	}
+	row := fmt.Sprintf("%4d %s", s.count, s.name())
+	if !s.over.IsZero() {
+		row = "over " + s.name()
+	}
 	if s.host != here {
 		row += " on " + s.host
 	}
-	lines := []string{row}
+	lines := append([]string{row}, m.history(s)...)
 	for _, path := range parts(s.archived, ":") {
 		lines = append(lines, "saved user mail file as "+path)
 	}
-	if end := s.end(); end != "" {
-		lines = append(lines, end)
-	}
+	end, faults := s.end()
+	lines = append(lines, end...)
 	for _, note := range parts(s.notes, "; ") {
 		note = strings.TrimPrefix(note, "mailarchive: ")
 		note = strings.TrimPrefix(note, "killstorm: ")
 		lines = append(lines, note)
 	}
-	for _, fault := range parts(s.errors, "; ") {
+	for _, fault := range faults {
 		lines = append(lines, "FAILED "+fault)
 	}
 	return slices.Compact(lines) // both may note "not this host"
 }
 
-// end says what killstorm did to the processes, "" where it ended none and none
-// remained: its note says why.
-func (s *storm) end() string {
-	what := s.user + " " + s.proc
-	switch {
-	case s.killed.N == 0 && s.remaining.N == 0:
-		return ""
-	case s.remaining.Known && s.remaining.N == 0 && !s.unsure:
-		return "killed all " + what + " processes"
-	case s.remaining.N == 0:
-		return "killed " + counted(s.killed.N, what+" process", "es")
-	case !s.killed.Known:
-		return counted(s.remaining.N, what+" process", "es") + " remaining"
+// brokenLines say what is wrong with the input.
+func (m message) brokenLines(s *storm) []string {
+	row := s.working()
+	faults := parts(s.errors, "; ")
+	if len(faults) > 0 && s.over.IsZero() {
+		row, faults = row+": "+faults[0], faults[1:]
 	}
-	return fmt.Sprintf("killed %s, %d remaining", counted(s.killed.N, what+" process", "es"), s.remaining.N)
+	lines := append([]string{row}, faults...)
+	if more := s.count - mostFaults; more > 0 && s.over.IsZero() {
+		lines = append(lines, fmt.Sprintf("and %s", counted(more, "more fault", "s")))
+	}
+	return append(lines, m.history(s)...)
+}
+
+// working says whether the input can be read.
+func (s *storm) working() string {
+	if !s.over.IsZero() {
+		return "stormcheck on " + s.host + " works again"
+	}
+	return "stormcheck on " + s.host + " is not working"
+}
+
+// name returns the user and the process. Of no process the name can be "", for
+// quotes are escaped.
+func (s *storm) name() string {
+	if s.proc == "" {
+		return s.user + ` ""`
+	}
+	return s.user + " " + s.proc
+}
+
+// history says in a line how the storm went, where that is known.
+func (m message) history(s *storm) []string {
+	var said []string
+	say := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	switch {
+	case s.since.IsZero():
+	case !s.over.IsZero() && s.seen.After(s.since):
+		say("lasted %s, from %s to %s", span(s.seen.Sub(s.since)), clock(s.since, m.now), clock(s.seen, m.now))
+	case !s.over.IsZero():
+		say("seen once, at %s", clock(s.since, m.now))
+	case m.now.Sub(s.since) >= time.Second:
+		say("first seen %s, %s ago", clock(s.since, m.now), span(m.now.Sub(s.since)))
+	}
+	if !s.over.IsZero() && s.missed < m.OverAfter {
+		say("nothing heard of %s since", s.host)
+	}
+	if s.over.IsZero() && !s.since.IsZero() && !s.here {
+		say("last seen %s", clock(s.seen, m.now))
+	}
+	if s.peak > s.count || !s.over.IsZero() && !s.input {
+		say("peak %d", s.peak)
+	}
+	if s.recent.Known && s.over.IsZero() && (s.here || s.since.IsZero()) {
+		say("%d started in the last minute", s.recent.N)
+	}
+	lines := []string{strings.Join(said, "; ")}
+	if s.kills > 1 || s.total > 0 && !s.acted {
+		lines = append(lines, fmt.Sprintf("%d killed in %s since %s", s.total, counted(s.kills, "run", "s"), minute(s.firstKill, m.now)))
+	}
+	return parts(strings.Join(lines, "\n"), "\n")
+}
+
+// clock returns when t was, in the zone of now.
+func clock(t, now time.Time) string { return local(t, now, "15:04:05") }
+
+// minute is clock without seconds.
+func minute(t, now time.Time) string { return local(t, now, "15:04") }
+
+func local(t, now time.Time, layout string) string {
+	t = t.In(now.Location())
+	if t.YearDay() != now.YearDay() || t.Year() != now.Year() {
+		layout = "Jan _2 " + layout
+	}
+	return t.Format(layout)
+}
+
+// span returns how long d is, in the unit that a person would use.
+func span(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return counted(int64(d/time.Second), "second", "s")
+	case d < 2*time.Hour:
+		return counted(int64(d/time.Minute), "minute", "s")
+	case d < 48*time.Hour:
+		return counted(int64(d/time.Hour), "hour", "s")
+	}
+	return counted(int64(d/(24*time.Hour)), "day", "s")
+}
+
+// resistance is what killstorm says of those that remain.
+var resistance = regexp.MustCompile(`^killstorm: [0-9]+ remaining(?:: (.*))?$`)
+
+// end says what killstorm did to the processes, nothing where it ended none and none
+// remained: its note says why. It returns the faults that are not said by that.
+func (s *storm) end() (lines, faults []string) {
+	faults = parts(s.errors, "; ")
+	what := s.name()
+	switch {
+	case !s.acted || s.killed.N == 0 && s.remaining.N == 0:
+		return nil, faults
+	case s.remaining.Known && s.remaining.N == 0 && !s.unsure:
+		return []string{"killed all " + what + " processes"}, faults
+	case s.remaining.N == 0:
+		return []string{"killed " + counted(s.killed.N, what+" process", "es")}, faults
+	}
+	why := ""
+	for _, fault := range faults {
+		if match := resistance.FindStringSubmatch(fault); match != nil && match[1] != "" {
+			why = " (" + strings.ReplaceAll(match[1], " and ", ", ") + ")"
+		}
+	}
+	faults = slices.DeleteFunc(faults, resistance.MatchString)
+	if !s.killed.Known {
+		return []string{counted(s.remaining.N, what+" process", "es") + " remaining" + why}, faults
+	}
+	return []string{fmt.Sprintf("killed %s, %d remaining%s", counted(s.killed.N, what+" process", "es"), s.remaining.N, why)}, faults
 }
 
 // level returns the level, in upper case.
@@ -120,82 +260,60 @@ func (m message) level() string {
 	case level != "":
 	case m.urgent:
 		level = "urgent"
-	default:
+	case m.input:
+		level = "error"
+	case m.lasts:
 		level = "warning"
+	default: // all is over
+		level = "notice"
 	}
 	return strings.ToUpper(level)
 }
 
-// mail returns the message as a mailer takes it, with the line ends of Unix. It
-// is marked as nothing that a program should answer: RFC 3834, 5, and what older
-// programs and Exchange look at.
-func (m message) mail() []byte {
-	text, encoding := m.text(), "7bit"
-	if strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) {
-		text, encoding = quotedPrintable(text), "quoted-printable"
-	}
-	var b bytes.Buffer
-	for _, field := range [][2]string{
-		{"From", m.From},
-		{"To", strings.Join(m.To, ",\n ")},
-		{"Subject", encodedWords(m.subject())},
-		{"Date", m.now.Format(time.RFC1123Z)},
-		{"Message-ID", fmt.Sprintf("<stormcheck.%d.%d@%s>", m.now.UnixNano(), m.PID, m.Host)},
-		{"Auto-Submitted", "auto-generated"},
-		{"Precedence", "bulk"},
-		{"X-Auto-Response-Suppress", "All"},
-		{"MIME-Version", "1.0"},
-		{"Content-Type", "text/plain; charset=utf-8"},
-		{"Content-Transfer-Encoding", encoding},
-	} {
-		fmt.Fprintf(&b, "%s: %s\n", field[0], field[1])
-	}
-	b.WriteString("\n" + text)
-	return b.Bytes()
-}
-
-// subject names the worst row and what became of it. Where it is too long the
-// names give way.
-func (m message) subject() string {
-	s := &m.worst[0]
-	names := fmt.Sprintf("%s %s: %d %s %s", m.level(), s.host, s.count, s.user, s.proc)
-	// A name could otherwise be an encoded word, which shows whatever it likes.
-	names = strings.ReplaceAll(names, "=?", `=\x3f`)
+// headline names the worst row and what became of it, in at most so many bytes.
+// Where it is too long the names give way.
+func (m message) headline(most int) string {
+	s, more := m.worst[0], m.total-1
 	end := ""
-	switch {
-	case s.remaining.N > 0:
-		end = fmt.Sprintf(", %d remaining", s.remaining.N)
-	case s.killed.N > 0 && (s.unsure || !s.remaining.Known):
-		end = fmt.Sprintf(", %d killed", s.killed.N)
-	case s.killed.N > 0:
-		end = ", killed"
-	case s.errors != "":
-		end = ", failed"
+	if s.input && len(m.worst) > 1 {
+		s, more, end = m.worst[1], more-1, ", input broken"
 	}
-	if more := m.total - 1; more > 0 {
+	if more > 0 {
 		end += fmt.Sprintf(" +%d more", more)
 	}
-	return clip(names, maxSubject-len(end)) + end
+	what, became := s.headline()
+	names := m.level() + " " + what
+	// A name could otherwise be an encoded word, which shows whatever it likes.
+	names = strings.ReplaceAll(names, "=?", `=\x3f`)
+	return clip(names, most-len(became+end)) + became + end
 }
 
-// encodedWords returns a header's text in ASCII, as it is or in encoded words of
-// RFC 2047, each on a line.
-func encodedWords(text string) string {
-	return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", text), "?= =?", "?=\n =?")
-}
-
-// quotedPrintable returns text in the encoding of RFC 2045, 6.7.
-func quotedPrintable(text string) string {
-	var b strings.Builder
-	w := quotedprintable.NewWriter(&b)
-	_, _ = w.Write([]byte(text)) // a Builder takes all
-	_ = w.Close()
-	return strings.ReplaceAll(b.String(), "\r\n", "\n")
-}
-
-// parts splits a cell, and leaves out what is empty.
-func parts(cell, separator string) []string {
-	return slices.DeleteFunc(strings.Split(cell, separator), func(s string) bool { return s == "" })
+// headline returns the row, and what became of it.
+func (s *storm) headline() (what, became string) {
+	if s.input {
+		what = s.working()
+		if s.over.IsZero() {
+			what += ": " + strings.Join(parts(s.errors, "; "), "; ")
+		}
+		return what, ""
+	}
+	what = fmt.Sprintf("%s: %d %s", s.host, s.count, s.name())
+	if !s.over.IsZero() {
+		what = fmt.Sprintf("%s: %s over", s.host, s.name())
+	}
+	switch {
+	case !s.over.IsZero() && s.total > 0:
+		became = fmt.Sprintf(", %d killed", s.total)
+	case s.acted && s.remaining.N > 0:
+		became = fmt.Sprintf(", %d remaining", s.remaining.N)
+	case s.acted && s.killed.N > 0 && (s.unsure || !s.remaining.Known):
+		became = fmt.Sprintf(", %d killed", s.killed.N)
+	case s.acted && s.killed.N > 0:
+		became = ", killed"
+	case s.errors != "":
+		became = ", failed"
+	}
+	return what, became
 }
 
 // clip cuts s to at most size bytes, at the end of a character, and shows that

@@ -53,6 +53,10 @@ To: root,
 Subject: URGENT moscow: 404 groucho imapd, 6 remaining +3 more
 Date: Tue, 25 Apr 2000 00:17:02 -0500
 Message-ID: <stormcheck.956639822000000005.4711@moscow>
+References: <stormcheck.ee95692c46cd194a8f7a5fed@moscow>
+ <stormcheck.98d268662f10b11a96d464f2@moscow>
+ <stormcheck.32eebfaa5303ec092be59a2d@moscow>
+ <stormcheck.4c768b76c7b14f904ba553b5@moscow>
 Auto-Submitted: auto-generated
 Precedence: bulk
 X-Auto-Response-Suppress: All
@@ -144,6 +148,8 @@ func TestWhatBecameOfIt(t *testing.T) {
 		{"killed, but some are not to be touched", cells{rows.Killed: "2", rows.Remaining: "0", rows.Notes: "killstorm: refused: 30 in containers"},
 			"killed 2 groucho imapd processes\nrefused: 30 in containers\n", ", 2 killed"},
 		{"some killed", cells{rows.Killed: "398", rows.Remaining: "6"}, "killed 398 groucho imapd processes, 6 remaining\n", ", 6 remaining"},
+		{"some killed, and why not the others", cells{rows.Killed: "398", rows.Remaining: "6", rows.Errors: "mine: odd; killstorm: 6 remaining: 4 in D state and 2 respawned"},
+			"killed 398 groucho imapd processes, 6 remaining (4 in D state, 2 respawned)\nFAILED mine: odd\n", ", 6 remaining"},
 		{"one killed", cells{rows.Killed: "1", rows.Remaining: "6"}, "killed 1 groucho imapd process, 6 remaining\n", ", 6 remaining"},
 		{"none killed", cells{rows.Killed: "0", rows.Remaining: "6"}, "killed 0 groucho imapd processes, 6 remaining\n", ", 6 remaining"},
 		{"remaining unknown", cells{rows.Killed: "398"}, "killed 398 groucho imapd processes\n", ", 398 killed"},
@@ -254,7 +260,7 @@ func TestFrom(t *testing.T) {
 // headers are all that a mail has, in net/mail's spelling.
 var headers = []string{
 	"Auto-Submitted", "Content-Transfer-Encoding", "Content-Type", "Date", "From", "Message-Id",
-	"Mime-Version", "Precedence", "Subject", "To", "X-Auto-Response-Suppress",
+	"Mime-Version", "Precedence", "References", "Subject", "To", "X-Auto-Response-Suppress",
 }
 
 // checkSafe holds a mail, whatever its rows are, against all that must be true.

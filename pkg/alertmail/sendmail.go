@@ -13,15 +13,15 @@ import (
 	"stormcheck/pkg/proc"
 )
 
-// send gives the message to the mailer. Nothing but status 0 says that it was
+// mailer gives the message to the mailer. Nothing but status 0 says that it was
 // taken, and no other status says why not (sendmail programs differ in that). The
 // recipients are arguments, without -t, so that no header can add one; -i lets a
 // line of a single dot pass. A mailer that can't write its queue may never return
 // (Postfix): after the deadline it is killed with all that it has started.
-func (o Options) send(message []byte) error {
+func (o Options) mailer(to []string, message []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), o.Deadline)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, o.Sendmail, append([]string{"-i", "-f", o.Sender, "--"}, o.To...)...)
+	cmd := exec.CommandContext(ctx, o.Sendmail, append([]string{"-i", "-f", o.Sender, "--"}, to...)...)
 	said := &head{size: 200}
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(message), said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

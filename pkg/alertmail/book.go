@@ -1,0 +1,395 @@
+package alertmail
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"stormcheck/pkg/rows"
+	"stormcheck/pkg/state"
+)
+
+// A book is what is remembered between runs: all storms that last or haven't been
+// told wholly, and how each way to tell them does.
+type book struct {
+	storms     []*storm
+	mail, page way
+	unsaved    bool // it couldn't be written, which has been said
+}
+
+// mostStorms is how many storms a book holds; of more, the worst.
+const mostStorms = 20000
+
+// A told is how far a storm has been told, in one way.
+type told struct {
+	news    string    // why it is to be told, in words: "new killed"
+	sending string    // likewise, of the message that is on its way
+	at      time.Time // of the last message that was taken
+	count   int64     // in it
+}
+
+func (t *told) add(news ...string) {
+	for _, word := range news {
+		t.news = withWord(t.news, word)
+	}
+}
+
+// begun reports whether the storm has been told, or is to be.
+func (t *told) begun() bool { return t.news != "" || t.sending != "" || !t.at.IsZero() }
+
+// A way is what is remembered of one way to tell. While a message is on its way
+// its id is there: if it still is when the next run begins, this one died, and
+// whether the message was taken nobody knows.
+type way struct {
+	id      string
+	failing time.Time // since then nothing was taken
+	tried   time.Time // last, in vain
+	said    time.Time // when that was last said
+}
+
+// A field is a cell of the book with its column.
+type field struct {
+	column string
+	value  cell
+}
+
+// A cell is a value that knows how to be text.
+type cell interface {
+	String() string
+	Set(string) error
+}
+
+type text string
+
+func (t *text) String() string { return string(*t) }
+
+func (t *text) Set(s string) error {
+	*t = text(rows.Printable(s)) // who knows who has edited it
+	return nil
+}
+
+type number int64
+
+func (n *number) String() string { return strconv.FormatInt(int64(*n), 10) }
+
+func (n *number) Set(s string) (err error) {
+	var v int64
+	if s != "" {
+		v, err = strconv.ParseInt(s, 10, 64)
+	}
+	if v < 0 {
+		err = fmt.Errorf("%q is negative", s)
+	}
+	*n = number(v)
+	return err
+}
+
+type perhaps rows.Number
+
+func (n *perhaps) String() string     { return rows.Number(*n).String() }
+func (n *perhaps) Set(s string) error { return (*rows.Number)(n).UnmarshalCSV(s) }
+
+type moment time.Time
+
+func (m *moment) String() string {
+	s, _ := rows.Timestamp{Time: time.Time(*m)}.MarshalCSV()
+	return s
+}
+
+func (m *moment) Set(s string) error {
+	var t rows.Timestamp
+	err := t.UnmarshalCSV(s)
+	*m = moment(t.Time)
+	return err
+}
+
+type yes bool
+
+func (y *yes) String() string {
+	if *y {
+		return "yes"
+	}
+	return ""
+}
+
+func (y *yes) Set(s string) error {
+	*y = s == "yes"
+	return nil
+}
+
+// fields are what the book keeps of a storm.
+func (s *storm) fields() []field {
+	all := []field{
+		{"host", (*text)(&s.host)}, {"user", (*text)(&s.user)}, {"uid", (*text)(&s.uid)},
+		{"account", (*text)(&s.account)}, {"proc", (*text)(&s.proc)},
+		{"first_seen", (*moment)(&s.since)}, {"last_seen", (*moment)(&s.seen)}, {"over", (*moment)(&s.over)},
+		{"in_a_row", (*number)(&s.inARow)}, {"missed", (*number)(&s.missed)},
+		{"count", (*number)(&s.count)}, {"peak", (*number)(&s.peak)}, {"recent", (*perhaps)(&s.recent)},
+		{"actions", (*text)(&s.actions)},
+		{"killed_in_all", (*number)(&s.total)}, {"kill_runs", (*number)(&s.kills)}, {"first_kill", (*moment)(&s.firstKill)},
+		{"killed", (*perhaps)(&s.killed)}, {"remaining", (*perhaps)(&s.remaining)},
+		{"unsure", (*yes)(&s.unsure)}, {"untold_kill", (*yes)(&s.acted)},
+		{"archived", (*text)(&s.archived)}, {"notes", (*text)(&s.notes)}, {"errors", (*text)(&s.errors)},
+		{"known_copies", (*text)(&s.copies)}, {"known_errors", (*text)(&s.failures)},
+	}
+	return append(append(all, s.mail.fields("mail")...), s.page.fields("page")...)
+}
+
+func (t *told) fields(way string) []field {
+	return []field{
+		{way + "_news", (*text)(&t.news)}, {way + "_sending", (*text)(&t.sending)},
+		{way + "_taken", (*moment)(&t.at)}, {way + "_count", (*number)(&t.count)},
+	}
+}
+
+func (w *way) fields() []field {
+	return []field{
+		{"id", (*text)(&w.id)}, {"failing_since", (*moment)(&w.failing)},
+		{"tried", (*moment)(&w.tried)}, {"said", (*moment)(&w.said)},
+	}
+}
+
+// columns are those of the book's table: what a line is about, then all fields.
+var columns = func() (names []string) {
+	names = []string{"what"}
+	for _, f := range append(new(storm).fields(), new(way).fields()...) {
+		names = append(names, f.column)
+	}
+	return names
+}()
+
+// What a line of the table is about.
+const (
+	aStorm = "storm"
+	aFault = "input" // which couldn't be read
+	aMail  = "mail"  // how the way to tell by mail does
+	aPage  = "page"
+)
+
+// encode returns the table.
+func (b *book) encode() (table [][]string) {
+	line := func(what string, fields []field) {
+		cells := make([]string, len(columns))
+		cells[0] = what
+		for _, f := range fields {
+			cells[slices.Index(columns, f.column)] = f.value.String()
+		}
+		table = append(table, cells)
+	}
+	if b.mail != (way{}) {
+		line(aMail, b.mail.fields())
+	}
+	if b.page != (way{}) {
+		line(aPage, b.page.fields())
+	}
+	for _, s := range b.storms {
+		what := aStorm
+		if s.input {
+			what = aFault
+		}
+		line(what, s.fields())
+	}
+	return table
+}
+
+// decode reads a table. A line that can't be read is left out, and an error.
+func decode(table [][]string) (b book, err error) {
+	for _, cells := range table {
+		var s storm
+		var w way
+		fields := s.fields()
+		if cells[0] == aMail || cells[0] == aPage {
+			fields = w.fields()
+		}
+		fault := error(nil)
+		for _, f := range fields {
+			if wrong := f.value.Set(cells[slices.Index(columns, f.column)]); wrong != nil {
+				fault = fmt.Errorf("%s: %w", f.column, wrong)
+			}
+		}
+		switch {
+		case fault != nil:
+			err = fault
+		case cells[0] == aMail:
+			b.mail = w
+		case cells[0] == aPage:
+			b.page = w
+		case cells[0] == aStorm, cells[0] == aFault:
+			s.input = cells[0] == aFault
+			b.storms = append(b.storms, &s)
+		default:
+			err = fmt.Errorf("%q is nothing that is kept", cells[0])
+		}
+	}
+	return b, err
+}
+
+// save writes the book. Where it is too large, what is least bad goes.
+func (b *book) save(table *state.Table) error {
+	if len(b.storms) > mostStorms {
+		b.keepWorst(mostStorms)
+	}
+	lines := b.encode()
+	for size(lines) > state.MaxSize {
+		b.keepWorst(len(b.storms) / 2)
+		lines = b.encode()
+	}
+	return table.Write(lines)
+}
+
+func (b *book) keepWorst(n int) {
+	slices.SortStableFunc(b.storms, compare)
+	b.storms = b.storms[:n]
+}
+
+// size returns what a table takes at most, in bytes: quotes are doubled.
+func size(lines [][]string) (size int) {
+	for _, cells := range lines {
+		for _, cell := range cells {
+			size += len(cell) + strings.Count(cell, `"`) + len(`"",`)
+		}
+	}
+	return size
+}
+
+// rules are when a storm of a book is told.
+type rules struct {
+	repeat    time.Duration // how often at most, when nothing is new; 0 is in every run
+	after     int64         // runs in a row that it must have been there
+	overAfter int64         // whole runs without it, and it is over
+}
+
+// silence is how long nothing may be heard of a host before its storms are taken
+// off the book.
+const silence = 24 * time.Hour
+
+// learn adds what a run has found.
+func (b *book) learn(r *batch, o rules, now time.Time) {
+	lasting := map[key]*storm{}
+	for _, s := range b.storms {
+		if s.over.IsZero() {
+			lasting[s.key()] = s
+		}
+	}
+	for k, found := range r.storms {
+		s := lasting[k]
+		if s == nil {
+			s = &storm{input: found.input, since: now}
+			b.storms = append(b.storms, s)
+		}
+		s.see(found, o, now)
+	}
+	b.storms = slices.DeleteFunc(b.storms, func(s *storm) bool {
+		return s.over.IsZero() && !s.here && s.missedBy(r, o, now)
+	})
+}
+
+// see adds what a run has found of the storm.
+func (s *storm) see(found *storm, o rules, now time.Time) {
+	news := s.absorb(found, now)
+	s.here, s.seen, s.missed = true, now, 0
+	s.inARow++
+	for _, t := range []*told{&s.mail, &s.page} {
+		switch {
+		case t == &s.page && !s.has("page"):
+		case t.begun():
+			t.add(news...)
+			if t.count > 0 && s.count >= 2*t.count {
+				t.add("doubled")
+			}
+		case s.inARow >= o.after || slices.Contains(news, "killed") || slices.Contains(news, "failed"):
+			t.add("new")
+		}
+	}
+}
+
+// missedBy takes note of a run without the storm, and reports whether there is
+// nothing to remember of it any more. A run counts that was whole and in which
+// something was heard of the storm's host.
+func (s *storm) missedBy(r *batch, o rules, now time.Time) (forget bool) {
+	if r.whole && (r.hosts[s.host] || s.input) {
+		s.missed++
+		s.inARow = 0
+	}
+	if s.missed < o.overAfter && now.Sub(s.seen) < silence {
+		return false
+	}
+	s.over = now
+	for _, t := range []*told{&s.mail, &s.page} {
+		if t.begun() {
+			t.add("over")
+		}
+	}
+	return !s.mail.begun() && !s.page.begun()
+}
+
+// repeatable reports whether the time has come to tell a storm again of which
+// nothing is new. A twentieth of it may be missing, for cron isn't punctual; a time
+// in the future is one of a clock that was wrong.
+func (o rules) repeatable(t *told, now time.Time) bool {
+	since := now.Sub(t.at)
+	return !t.at.IsZero() && (since < 0 || since >= o.repeat-o.repeat/20)
+}
+
+// due returns the storms that are to be told in the way, and marks them as on
+// theirs.
+func (b *book) due(of func(*storm) *told, o rules, now time.Time) (due []*storm) {
+	for _, s := range b.storms {
+		t := of(s)
+		untold := s.here || s.acted || s.archived != "" || s.errors != ""
+		if t.news == "" && s.over.IsZero() && untold && o.repeatable(t, now) {
+			t.add("again")
+		}
+		if t.news != "" {
+			t.sending, t.news = t.news, ""
+			due = append(due, s)
+		}
+	}
+	return due
+}
+
+// sending returns the storms of the message that a run died over.
+func (b *book) sending(of func(*storm) *told) (all []*storm) {
+	for _, s := range b.storms {
+		if of(s).sending != "" {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// taken takes note that a message about these storms has arrived. What has come up
+// since the message was made is still to be told, with all that belongs to it.
+func taken(storms []*storm, of func(*storm) *told, now time.Time) {
+	for _, s := range storms {
+		t := of(s)
+		t.sending, t.at, t.count = "", now, s.count
+		if t == &s.mail && t.news == "" {
+			s.acted, s.archived, s.notes, s.errors = false, "", "", ""
+		}
+	}
+}
+
+// refused takes note that it hasn't arrived.
+func refused(storms []*storm, of func(*storm) *told) {
+	for _, s := range storms {
+		t := of(s)
+		news := t.news
+		t.news, t.sending = t.sending, ""
+		t.add(strings.Fields(news)...)
+	}
+}
+
+// forget drops the storms that are over and told.
+func (b *book) forget(channels []*channel) {
+	b.storms = slices.DeleteFunc(b.storms, func(s *storm) bool {
+		for _, c := range channels {
+			if t := c.of(s); t.news != "" || t.sending != "" {
+				return false
+			}
+		}
+		return !s.over.IsZero()
+	})
+}

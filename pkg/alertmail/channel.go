@@ -1,0 +1,191 @@
+package alertmail
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"stormcheck/pkg/rows"
+	"stormcheck/pkg/state"
+)
+
+// A channel is a way to tell: the mail, or the page.
+type channel struct {
+	way   *way
+	page  bool
+	to    []string
+	of    func(*storm) *told
+	found func(*batch) digest
+}
+
+// channels returns the ways that the flags ask for.
+func (a *alerter) channels(b *book) (all []*channel) {
+	if len(a.To) > 0 || len(a.PageTo) == 0 {
+		all = append(all, &channel{
+			way: &b.mail, to: a.To,
+			of:    func(s *storm) *told { return &s.mail },
+			found: func(r *batch) digest { return r.found },
+		})
+	}
+	if len(a.PageTo) > 0 {
+		all = append(all, &channel{
+			way: &b.page, to: a.PageTo, page: true,
+			of:    func(s *storm) *told { return &s.page },
+			found: func(r *batch) digest { return r.paged },
+		})
+	}
+	return all
+}
+
+// lockDeadlines is how long, in deadlines of the mailer, another alertmail may take
+// over the state.
+const lockDeadlines = 4
+
+// retryPause is how long a mailer is left alone that has just failed, lest one that
+// hangs holds up a standing pipe. It is less than cron's minute.
+const retryPause = 20 * time.Second
+
+// tellByBook tells what is due by the state, and brings that up to date. Each step
+// is on the disk before the next: whenever this process may die, the next run knows
+// what hasn't been told.
+func (a *alerter) tellByBook(r *batch) {
+	table, b := a.open()
+	if table != nil {
+		defer table.Close()
+	}
+	o := rules{repeat: a.Repeat, after: a.After, overAfter: a.OverAfter}
+	b.learn(r, o, a.Now())
+	channels := a.channels(b)
+	for _, c := range channels {
+		if c.way.id != "" {
+			a.tellStorms(table, b, c, b.sending(c.of))
+		}
+		if pause := a.Now().Sub(c.way.tried); 0 <= pause && pause < retryPause {
+			a.failed = true
+			continue
+		}
+		if due := b.due(c.of, o, a.Now()); len(due) > 0 {
+			c.way.id = a.newID(c)
+			a.tellStorms(table, b, c, due)
+		}
+	}
+	b.forget(channels)
+	a.save(table, b)
+}
+
+// open returns the state. Without a table nothing can be remembered.
+func (a *alerter) open() (*state.Table, *book) {
+	table, lines, err := state.Open(a.State, columns, lockDeadlines*a.Deadline)
+	a.check(err)
+	b, err := decode(lines)
+	if err != nil {
+		a.Report(fmt.Errorf("%s: %w", a.State, err))
+	}
+	return table, &b
+}
+
+// tellStorms sends a message about the storms, with the id that is the way's.
+func (a *alerter) tellStorms(table *state.Table, b *book, c *channel, storms []*storm) {
+	var d digest
+	for _, s := range storms {
+		d.add(s)
+	}
+	again := a.save(table, b)
+	isTaken := d.total == 0 || a.send(c, d, c.way.id, again)
+	c.way.id = ""
+	if isTaken {
+		*c.way = way{}
+		taken(storms, c.of, a.Now())
+	} else {
+		c.way.tried = a.Now()
+		refused(storms, c.of)
+	}
+	a.save(table, b)
+}
+
+// save writes the book and reports whether it could, but not each time why not.
+func (a *alerter) save(table *state.Table, b *book) (saved bool) {
+	if table == nil {
+		return false
+	}
+	err := b.save(table)
+	if err != nil && !b.unsaved {
+		a.Report(err)
+		b.unsaved = true
+	}
+	return err == nil
+}
+
+// send sends a message, or prints it, and reports whether it was taken. One that
+// isn't, and won't be sent again, goes to stderr: there cron or a console may show it.
+func (a *alerter) send(c *channel, d digest, id string, again bool) (isTaken bool) {
+	m := message{Options: a.Options, digest: d, now: a.Now(), id: id, page: c.page}
+	m.excerpts = a.excerpts(m)
+	if len(c.to) == 0 {
+		_, err := io.WriteString(a.out, m.text()) // filter.Env's Out says what failed
+		return err == nil
+	}
+	mail := m.mail(c.to)
+	if a.DryRun {
+		_, _ = a.out.Write(mail)
+		return true
+	}
+	err := a.mailer(c.to, mail)
+	if err == nil {
+		return true
+	}
+	a.failed = true
+	a.notTaken(c.way, err)
+	if !again {
+		_, _ = io.WriteString(a.Stderr, m.body())
+	}
+	return false
+}
+
+// notTaken says that the mailer didn't take a message: at first, and then each hour,
+// on stderr and to the system's log, for cron mails stderr by the same mailer.
+func (a *alerter) notTaken(w *way, err error) {
+	now := a.Now().Truncate(time.Second) // as the state has times
+	if w.failing.IsZero() {
+		w.failing = now
+	}
+	if since := now.Sub(w.said); !w.said.IsZero() && 0 <= since && since < time.Hour {
+		return
+	}
+	w.said = now
+	if now.After(w.failing) {
+		err = fmt.Errorf("%w (nothing taken since %s)", err, clock(w.failing, now))
+	}
+	a.Report(err)
+	a.syslog(err)
+}
+
+// syslog writes a line to the system's log, with a deadline, for that may be sick too.
+func (a *alerter) syslog(err error) {
+	const daemonError = 3<<3 | 3 // facility and severity; RFC 5424, 6.2.1
+	socket, dialed := net.DialTimeout("unixgram", a.Syslog, time.Second)
+	if dialed != nil {
+		return // there is none, and it has been said on stderr
+	}
+	defer socket.Close()
+	_ = socket.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = fmt.Fprintf(socket, "<%d>alertmail[%d]: %s", daemonError, a.PID, rows.Printable(err.Error()))
+}
+
+// newID returns a Message-ID that no other message has.
+func (a *alerter) newID(c *channel) string {
+	kind := "stormcheck"
+	if c.page {
+		kind += ".page"
+	}
+	return fmt.Sprintf("<%s.%d.%d@%s>", kind, a.Now().UnixNano(), a.PID, a.Host)
+}
+
+func (a *alerter) flush() { a.check(a.log.Flush()) }
+
+func (a *alerter) check(err error) {
+	if err != nil {
+		a.Report(err)
+	}
+}

@@ -1,0 +1,78 @@
+package alertmail
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"mime"
+	"mime/quotedprintable"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// mail returns the message as a mailer takes it, with the line ends of Unix. It
+// is marked as nothing that a program should answer: RFC 3834, 5, and what older
+// programs and Exchange look at.
+func (m message) mail(to []string) []byte {
+	text, encoding := m.body(), "7bit"
+	if strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) {
+		text, encoding = quotedPrintable(text), "quoted-printable"
+	}
+	var b bytes.Buffer
+	for _, field := range [][2]string{
+		{"From", m.From},
+		{"To", strings.Join(to, ",\n ")},
+		{"Subject", encodedWords(m.headline(maxSubject))},
+		{"Date", m.now.Format(time.RFC1123Z)},
+		{"Message-ID", m.id},
+		{"References", strings.Join(m.threads(), "\n ")},
+		{"Auto-Submitted", "auto-generated"},
+		{"Precedence", "bulk"},
+		{"X-Auto-Response-Suppress", "All"},
+		{"MIME-Version", "1.0"},
+		{"Content-Type", "text/plain; charset=utf-8"},
+		{"Content-Transfer-Encoding", encoding},
+	} {
+		fmt.Fprintf(&b, "%s: %s\n", field[0], field[1])
+	}
+	b.WriteString("\n" + text)
+	return b.Bytes()
+}
+
+// threads returns for each row shown the id of a mail that never was, the root of
+// all mails about that storm: mail programs then show them as one thread. Where the
+// storm's start isn't known the day stands for it. The oldest storm is the first,
+// for what stands before another becomes its parent.
+func (m message) threads() (ids []string) {
+	all := slices.Clone(m.worst)
+	slices.SortStableFunc(all, func(a, b *storm) int { return a.since.Compare(b.since) })
+	for _, s := range all {
+		start := s.since.UTC().Format(time.RFC3339)
+		if s.since.IsZero() {
+			start = m.now.Format(time.DateOnly)
+		}
+		sum := sha256.Sum256([]byte(strings.Join([]string{s.host, s.user, s.proc, start}, "\x00")))
+		id := fmt.Sprintf("<stormcheck.%x@%s>", sum[:12], m.Host)
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// encodedWords returns a header's text in ASCII, as it is or in encoded words of
+// RFC 2047, each on a line.
+func encodedWords(text string) string {
+	return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", text), "?= =?", "?=\n =?")
+}
+
+// quotedPrintable returns text in the encoding of RFC 2045, 6.7.
+func quotedPrintable(text string) string {
+	var b strings.Builder
+	w := quotedprintable.NewWriter(&b)
+	_, _ = w.Write([]byte(text)) // a Builder takes all
+	_ = w.Close()
+	return strings.ReplaceAll(b.String(), "\r\n", "\n")
+}
