@@ -24,7 +24,7 @@ func (m message) mail(to []string) []byte {
 	for _, field := range [][2]string{
 		{"From", m.From},
 		{"To", strings.Join(to, ",\n ")},
-		{"Subject", encodedWords(m.headline(maxSubject))},
+		{"Subject", encodedWords(m.subject())},
 		{"Date", m.now.Format(time.RFC1123Z)},
 		{"Message-ID", m.id},
 		{"References", strings.Join(m.threads(), "\n ")},
@@ -39,6 +39,15 @@ func (m message) mail(to []string) []byte {
 	}
 	b.WriteString("\n" + text)
 	return b.Bytes()
+}
+
+// subject returns the headline; of a page, whose text that is, only the start: some
+// gateways send both.
+func (m message) subject() string {
+	if m.page {
+		return clip(m.level()+" "+strings.ReplaceAll(m.worst[0].host, "=?", `=\x3f`), maxSubject)
+	}
+	return m.headline(maxSubject)
 }
 
 // threads returns for each row shown the id of a mail that never was, the root of

@@ -142,8 +142,8 @@ func (m message) brokenLines(s *storm) []string {
 		row, faults = row+": "+faults[0], faults[1:]
 	}
 	lines := append([]string{row}, faults...)
-	if more := s.count - mostFaults; more > 0 && s.over.IsZero() {
-		lines = append(lines, fmt.Sprintf("and %s", counted(more, "more fault", "s")))
+	if s.count > 1 && s.over.IsZero() {
+		lines = append(lines, fmt.Sprintf("%d faults in the last input", s.count))
 	}
 	return append(lines, m.history(s)...)
 }
@@ -276,7 +276,10 @@ func (m message) headline(most int) string {
 	s, more := m.worst[0], m.total-1
 	end := ""
 	if s.input && len(m.worst) > 1 {
-		s, more, end = m.worst[1], more-1, ", input broken"
+		s = m.worst[1]
+		if m.input {
+			more, end = more-1, ", input broken"
+		}
 	}
 	if more > 0 {
 		end += fmt.Sprintf(" +%d more", more)

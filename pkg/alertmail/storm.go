@@ -222,14 +222,18 @@ func parts(cell, separator string) []string {
 	return slices.DeleteFunc(strings.Split(cell, separator), func(s string) bool { return s == "" })
 }
 
+// fresh reports whether killstorm did something that is news: of a storm that is
+// over and was told before, it isn't.
+func (s *storm) fresh() bool { return s.acted && (s.over.IsZero() || s.mail.at.IsZero()) }
+
 // rank orders storms by how much they need a person, 0 the most.
 func (s *storm) rank() int {
 	switch {
 	case s.input:
 		return 0 // there may be worse that nobody sees
-	case s.acted && s.remaining.N > 0:
+	case s.fresh() && s.remaining.N > 0:
 		return 1
-	case s.acted && s.killed.N > 0:
+	case s.fresh() && s.killed.N > 0:
 		return 2
 	case !s.over.IsZero():
 		return 6
@@ -265,7 +269,7 @@ type digest struct {
 func (d *digest) add(s *storm) {
 	d.total++
 	ended := !s.over.IsZero()
-	d.urgent = d.urgent || !s.input && s.urgent() && (s.acted || !ended)
+	d.urgent = d.urgent || !s.input && s.urgent() && (s.fresh() || !ended)
 	d.lasts = d.lasts || !s.input && !ended
 	d.input = d.input || s.input && !ended
 	at := sort.Search(len(d.worst), func(i int) bool { return compare(d.worst[i], s) > 0 })
