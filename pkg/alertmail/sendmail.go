@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"syscall"
 	"time"
@@ -24,6 +26,10 @@ func (o Options) mailer(to []string, message []byte) error {
 	cmd := exec.CommandContext(ctx, o.Sendmail, append([]string{"-i", "-f", o.Sender, "--"}, to...)...)
 	said := &head{size: 200}
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(message), said
+	if f, err := whole(message); err == nil {
+		defer f.Close()
+		cmd.Stdin = f
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second // for stderr, which a child of it may keep open
@@ -43,6 +49,25 @@ func (o Options) mailer(to []string, message []byte) error {
 		err = fmt.Errorf("%w: %q", err, bytes.TrimSpace(said.text))
 	}
 	return fmt.Errorf("%s: %w", o.Sendmail, err)
+}
+
+// whole returns a file with the message in it, to be a child's standard input.
+// Should this process be killed in the middle, the child doesn't take half a message,
+// or none, for all of it, as it would from a pipe.
+func whole(message []byte) (*os.File, error) {
+	f, err := namelessFile()
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write(message)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart) // the child reads where this process is
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // startCause returns why a program didn't start, without its name.
