@@ -166,7 +166,7 @@ type search struct {
 }
 
 func newSearch(storms []*storm, have [][]string, now time.Time, window time.Duration) *search {
-	s := &search{from: now.Add(-window), now: now, until: time.Now().Add(searchTime), left: mostSearched}
+	s := &search{from: now.Add(-window).Truncate(time.Second), now: now, until: time.Now().Add(searchTime), left: mostSearched}
 	for i, storm := range storms {
 		w := want(storm)
 		if len(have[i]) > mostExcerpt {
