@@ -336,7 +336,7 @@ func (s *search) collect(block, pattern []byte, matches func([]byte) bool) (hits
 		if written, ok := stamp(line, s.now); ok && !written.Before(s.from) && matches(line) {
 			hits = append(hits, hit{begin, excerptLine(line)})
 		}
-		start = end
+		start = end + 1
 	}
 }
 

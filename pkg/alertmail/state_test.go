@@ -2,6 +2,7 @@ package alertmail_test
 
 import (
 	"bytes"
+	"encoding/csv"
 	"fmt"
 	"maps"
 	"net"
@@ -579,4 +580,44 @@ func TestThreads(t *testing.T) {
 	if threads[0] == "" || threads[0] != threads[1] || threads[1] != threads[2] || threads[3] != threads[4] || threads[3] != threads[5] || threads[2] == threads[3] {
 		t.Errorf("%q", threads)
 	}
+}
+
+// FuzzState: whatever somebody writes into the state, what comes of it is
+// a mail, or nothing.
+func FuzzState(f *testing.F) {
+	f.Add("storm", "moscow", "groucho", "2000-04-25T05:14:02Z", "2000-04-25T05:15:02Z", "", "404", "new", "mine: x; y", "/a:/b", "<x@y>")
+	f.Add("input", "a\nBcc: x@y", "\x1b[2J", "", "", "2000-04-25T05:14:02Z", "1", "over", "\u202e", ";;:", "a\n\nb")
+	for _, text := range hostile {
+		f.Add("storm", text, text, "", "", "", "1", text, text, text, text)
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, what, host, user, since, seen, over, count, news, errors, archived, id string) {
+		var b bytes.Buffer
+		w := csv.NewWriter(&b)
+		_ = w.Write([]string{"what", "host", "user", "first_seen", "last_seen", "over", "count", "mail_news", "mail_sending", "errors", "archived", "id"})
+		_ = w.Write([]string{what, host, user, since, seen, over, count, news, news, errors, archived, id})
+		_ = w.Write([]string{"mail", "", "", "", "", "", "", "", "", "", "", id})
+		w.Flush()
+		o := dry()
+		o.State, o.DryRun, o.Deadline = filepath.Join(dir, "state.csv"), false, 20*time.Second
+		o.Sendmail = filepath.Join(dir, "sendmail")
+		if err := os.WriteFile(o.State, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(o.Sendmail); err != nil {
+			script := "#!/bin/sh\ncat >>" + dir + "/mail\n"
+			if err := os.WriteFile(o.Sendmail, []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = os.Remove(dir + "/mail")
+		run(t, o, stream())
+		text, err := os.ReadFile(dir + "/mail")
+		if err != nil {
+			return // nothing to tell
+		}
+		for _, mail := range strings.SplitAfter(string(text), "\nFrom: ")[:1] {
+			checkSafe(t, mail)
+		}
+	})
 }
