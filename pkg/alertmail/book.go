@@ -2,6 +2,7 @@ package alertmail
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -209,6 +210,9 @@ func decode(table [][]string) (b book, err error) {
 				fault = fmt.Errorf("%s: %w", f.column, wrong)
 			}
 		}
+		if w.id != "" && !messageID.MatchString(w.id) {
+			fault = fmt.Errorf("%q is no id", clip(w.id, 80))
+		}
 		switch {
 		case fault != nil:
 			err = fault
@@ -223,8 +227,19 @@ func decode(table [][]string) (b book, err error) {
 			err = fmt.Errorf("%q is nothing that is kept", cells[0])
 		}
 	}
+	for _, s := range b.storms { // what no message is about isn't on its way
+		if b.mail.id == "" {
+			s.mail.turnBack()
+		}
+		if b.page.id == "" {
+			s.page.turnBack()
+		}
+	}
 	return b, err
 }
+
+// messageID is what an id may be: RFC 5322, 3.6.4, by and large.
+var messageID = regexp.MustCompile(`^<[!-;=?-~]{1,250}>$`)
 
 // save writes the book. Where it is too large, what is least bad goes.
 func (b *book) save(table *state.Table) error {
@@ -375,11 +390,15 @@ func taken(storms []*storm, of func(*storm) *told, now time.Time) {
 // refused takes note that it hasn't arrived.
 func refused(storms []*storm, of func(*storm) *told) {
 	for _, s := range storms {
-		t := of(s)
-		news := t.news
-		t.news, t.sending = t.sending, ""
-		t.add(strings.Fields(news)...)
+		of(s).turnBack()
 	}
+}
+
+// turnBack makes news again of what was on its way.
+func (t *told) turnBack() {
+	news := t.news
+	t.news, t.sending = t.sending, ""
+	t.add(strings.Fields(news)...)
 }
 
 // forget drops the storms that are over and told.

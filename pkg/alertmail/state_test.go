@@ -490,7 +490,7 @@ func TestUnreadableState(t *testing.T) {
 	s := newStory(t)
 	s.run(lasting)
 	for _, text := range []string{
-		"dear diary\n", "what,host\nstorm\n", "what,host,first_seen\nstorm,moscow,yesterday\n", "what,count\nstorm,-1\n", "what\nnonsense\n",
+		"dear diary\n", "what,host\nstorm\n", "what,host,first_seen\nstorm,moscow,yesterday\n", "what,count\nstorm,-1\n", "what,id\nmail,a b\n", "what\nnonsense\n",
 	} {
 		if err := os.WriteFile(s.o.State, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
