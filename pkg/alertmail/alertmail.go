@@ -175,14 +175,14 @@ func (a *alerter) take(record *rows.Record) {
 		return
 	}
 	s := newStorm(record)
-	if !a.remembers() {
-		a.run.found.add(s)
-		if s.has("page") {
-			a.run.paged.add(s)
-		}
+	if a.remembers() {
+		r.add(s, a.Now())
 		return
 	}
-	r.add(s, a.Now())
+	r.found.add(s)
+	if s.has("page") {
+		r.paged.add(s)
+	}
 }
 
 // add adds a storm to those of the run. Of more than a book holds the worst stay.

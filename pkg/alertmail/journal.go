@@ -5,10 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"stormcheck/pkg/filter"
@@ -21,13 +19,10 @@ import (
 func (s *search) journal() error {
 	ctx, cancel := context.WithDeadline(context.Background(), s.until)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "journalctl", "--quiet", "--no-pager", "--reverse", "--output=json",
+	cmd := killable(ctx, "journalctl", "--quiet", "--no-pager", "--reverse", "--output=json",
 		"--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM", fmt.Sprintf("--since=@%d", s.from.Unix()))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	said := &head{size: 200}
 	cmd.Stderr = said
-	cmd.WaitDelay = time.Second
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = proc.AtNormalPriority(cmd.Start)

@@ -57,6 +57,7 @@ func sentIDs(t *testing.T, dir string) map[string]map[string]int {
 // and what it tells twice has the same id. Like cron's next run, the one after a
 // kill reads the same rows. ALERTMAIL_ROUNDS says how many.
 func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	rounds, err := strconv.Atoi(os.Getenv("ALERTMAIL_ROUNDS"))
 	if err != nil {
 		rounds = 25

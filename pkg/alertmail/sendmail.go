@@ -23,17 +23,13 @@ import (
 func (o Options) mailer(to []string, message []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), o.Deadline)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, o.Sendmail, append([]string{"-i", "-f", o.Sender, "--"}, to...)...)
+	cmd := killable(ctx, o.Sendmail, append([]string{"-i", "-f", o.Sender, "--"}, to...)...)
 	said := &head{size: 200}
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(message), said
 	if f, err := whole(message); err == nil {
 		defer f.Close()
 		cmd.Stdin = f
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second // for stderr, which a child of it may keep open
-
 	err := proc.AtNormalPriority(cmd.Start)
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.Sendmail, startCause(err))
@@ -49,6 +45,16 @@ func (o Options) mailer(to []string, message []byte) error {
 		err = fmt.Errorf("%w: %q", err, bytes.TrimSpace(said.text))
 	}
 	return fmt.Errorf("%s: %w", o.Sendmail, err)
+}
+
+// killable returns a command that at the deadline is killed with all that it has
+// started; a child that got away keeps a pipe of it open for a second at most.
+func killable(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	return cmd
 }
 
 // whole returns a file with the message in it, to be a child's standard input.

@@ -109,6 +109,7 @@ func TestStatus(t *testing.T) {
 // TestHanging: a mailer that doesn't end is killed at the deadline with its own
 // children. All of them hold a pipe, which is at its end when they are gone.
 func TestHanging(t *testing.T) {
+	t.Parallel()
 	o, dir := mailing(t, `exec 3>alive; echo >&3; sleep 600 & sleep 600`)
 	o.Deadline = 2 * time.Second
 	alive := filepath.Join(dir, "alive")

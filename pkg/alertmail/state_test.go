@@ -137,6 +137,7 @@ func TestNewLastsOver(t *testing.T) {
 
 // TestNews: each of these is mailed at once, and once.
 func TestNews(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		next cells
@@ -356,6 +357,7 @@ func TestBrokenInput(t *testing.T) {
 // by then too. What is wrong is said at first and then hourly; the status is 1 each
 // time.
 func TestToldLater(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	s.mailer(true)
 	said := 0
@@ -483,6 +485,29 @@ func TestStateUnwritable(t *testing.T) {
 	}
 	if text := contents(t, s.o.State); !strings.Contains(text, "groucho") {
 		t.Errorf("the state is %q", text)
+	}
+}
+
+// TestMostStorms: of more storms than are remembered the worst are, and the state is
+// as large as it may be, not as the input.
+func TestMostStorms(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("fifty thousand storms")
+	}
+	s := newStory(t)
+	var b strings.Builder
+	b.WriteString("host,user,uid,proc,count,actions,errors\n")
+	for i := range 50000 {
+		fmt.Fprintf(&b, "moscow,u%d,%d,vi,%d,alert=20,mine: %s\n", i, i, 20+i, strings.Repeat("x", 100))
+	}
+	mails, problems := s.input(b.String())
+	if len(mails) != 1 || len(problems) > 0 || !strings.Contains(mails[0].body, "\n        50019 u49999 vi\n") {
+		t.Errorf("%d mails, reported %q", len(mails), problems)
+	}
+	text := contents(t, s.o.State)
+	if n := strings.Count(text, "\nstorm,"); n != 20000 || !strings.Contains(text, ",u49999,") || strings.Contains(text, ",u1,") {
+		t.Errorf("%d storms remembered", n)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 // that respawns for hours; a pair that flaps on Wednesday; on Friday nobody takes
 // mail from nine to eleven, when a storm comes and goes. It says which mails go out.
 func TestWeek(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("ten thousand runs")
 	}

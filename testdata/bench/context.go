@@ -5,8 +5,9 @@
 //
 //	go run testdata/bench/context.go [MIB [ROUNDS]]
 //
-// It makes a log of MIB MiB (4096) over a day, ending now, of which one line in a
-// thousand is about the user of a storm, and runs alertmail with and without
+// It makes a log of MIB MiB (4096) over a day, ending now, of which one line in
+// fifty thousand is about the user of a storm, too few to end the search before the
+// window does, and runs alertmail with and without
 // --context, grep over the file, and tac with awk that stops at the window's start,
 // in turn, ROUNDS rounds (7). It prints medians, and the first as the unit.
 package main
@@ -78,7 +79,7 @@ func write(path string, size int64) {
 			last, stamp = second, start.Add(time.Duration(second+1)*time.Second).Format(time.Stamp)
 		}
 		user := "harpo" + strconv.FormatInt(10+i%89, 10)
-		if i%1000 == 0 {
+		if i%50000 == 0 {
 			user = "groucho"
 		}
 		fmt.Fprintf(w, line, stamp, user, 10000+i%89999, 1000+i%8999, 100000+i%899999)
