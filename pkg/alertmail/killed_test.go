@@ -141,3 +141,42 @@ func TestTogether(t *testing.T) {
 		}
 	}
 }
+
+// TestDiedAfterTaken: whether a message was taken that it died over nobody knows. It
+// goes again, under its id, and what came up since goes by itself: whoever drops a
+// mail that he has loses nothing.
+func TestDiedAfterTaken(t *testing.T) {
+	o, dir := mailing(t, `n=$(ls mail.* 2>/dev/null | wc -l); cat >mail.$n; test ! -e deadly || kill -KILL $PPID`)
+	args := []string{"--to", "root", "--state", filepath.Join(dir, "state.csv"), "--sendmail", o.Sendmail}
+	if err := os.WriteFile(filepath.Join(dir, "deadly"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first := cells{rows.User: "u1", rows.Actions: "alert=60"}
+	if err := command(stream(first), args...).Run(); err == nil {
+		t.Fatal("it lives")
+	}
+	if err := os.Remove(filepath.Join(dir, "deadly")); err != nil {
+		t.Fatal(err)
+	}
+	worse := cells{rows.User: "u1", rows.Actions: "alert=60 kill=100"}
+	for range 2 {
+		in := stream(worse, cells{rows.User: "u2", rows.Actions: "alert=60"})
+		if out, err := command(in, args...).CombinedOutput(); err != nil || len(out) > 0 {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	var ids, subjects []string
+	for n := range 3 {
+		p := parse(t, contents(t, dir, fmt.Sprintf("mail.%d", n)))
+		ids, subjects = append(ids, p.header.Get("Message-Id")), append(subjects, p.subject)
+	}
+	if ids[0] != ids[1] || ids[1] == ids[2] {
+		t.Errorf("ids %q", ids)
+	}
+	if want := "URGENT moscow: 404 u1 imapd +1 more"; subjects[2] != want {
+		t.Errorf("subjects %q", subjects)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "mail.3")); err == nil {
+		t.Error("told again")
+	}
+}
