@@ -151,7 +151,7 @@ func TestDiedAfterTaken(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "deadly"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	first := cells{rows.User: "u1", rows.Actions: "alert=60"}
+	first := cells{rows.User: "u1", rows.Actions: "alert=60", rows.Errors: "mine: odd"}
 	if err := command(stream(first), args...).Run(); err == nil {
 		t.Fatal("it lives")
 	}
@@ -169,11 +169,14 @@ func TestDiedAfterTaken(t *testing.T) {
 	for n := range 3 {
 		p := parse(t, contents(t, dir, fmt.Sprintf("mail.%d", n)))
 		ids, subjects = append(ids, p.header.Get("Message-Id")), append(subjects, p.subject)
+		if !strings.Contains(p.body, "FAILED mine: odd") { // with all that belongs to it
+			t.Error(p.body)
+		}
 	}
 	if ids[0] != ids[1] || ids[1] == ids[2] {
 		t.Errorf("ids %q", ids)
 	}
-	if want := "URGENT moscow: 404 u1 imapd +1 more"; subjects[2] != want {
+	if want := "URGENT moscow: 404 u1 imapd, failed +1 more"; subjects[2] != want {
 		t.Errorf("subjects %q", subjects)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "mail.3")); err == nil {

@@ -410,6 +410,23 @@ func TestToldLater(t *testing.T) {
 	}
 }
 
+// TestRetryPause: a mailer that has just failed isn't tried by each snapshot of a
+// standing pipe, but a minute later it is.
+func TestRetryPause(t *testing.T) {
+	s := newStory(t)
+	s.mailer(true)
+	s.input(stream(lasting))
+	s.mailer(false)
+	s.now = s.now.Add(-time.Minute + retryPause - time.Second)
+	if mails, problems := s.input(stream(lasting)); len(mails) > 0 || len(problems) > 0 {
+		t.Errorf("%d mails, reported %q", len(mails), problems)
+	}
+	s.now = s.now.Add(-time.Minute + time.Second)
+	s.told("WARNING moscow: 404 groucho imapd", lasting)
+}
+
+const retryPause = 20 * time.Second
+
 func silently(o alertmail.Options) alertmail.Options {
 	o.Report = func(error) {}
 	return o
