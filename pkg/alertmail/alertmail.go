@@ -92,6 +92,7 @@ type batch struct {
 	hosts  map[string]bool // of which there was a row
 	faults []error         // what was wrong with the input
 	more   int64           // faults that aren't kept
+	last   error           // the last fault
 	whole  bool            // nothing was
 	rows   int64
 	inSnap int64 // rows in the present snapshot
@@ -105,10 +106,20 @@ const (
 )
 
 func (r *batch) fault(err error) {
+	r.last = err
 	if len(r.faults) < mostFaults {
 		r.faults = append(r.faults, err)
 	} else {
 		r.more++
+	}
+}
+
+// takeBack undoes the last fault.
+func (r *batch) takeBack() {
+	if r.more > 0 {
+		r.more--
+	} else {
+		r.faults = r.faults[:len(r.faults)-1]
 	}
 }
 
@@ -130,15 +141,13 @@ func (a *alerter) broken(r *batch) *storm {
 // the new snapshot.
 func (a *alerter) header(header *rows.Record) {
 	if a.Each && a.run.snaps > 0 {
-		last := len(a.run.faults) - 1
 		var fault *rows.Error
-		if last >= 0 && errors.As(a.run.faults[last], &fault) && fault.Line == header.Line {
-			a.run.faults = a.run.faults[:last]
-		} else {
-			fault = nil
+		its := errors.As(a.run.last, &fault) && fault.Line == header.Line
+		if its {
+			a.run.takeBack()
 		}
 		a.tell()
-		if fault != nil {
+		if its {
 			a.run.fault(fault)
 		}
 	}
