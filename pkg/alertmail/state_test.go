@@ -315,7 +315,7 @@ func TestEachSnapshotIsARun(t *testing.T) {
 	// An unfit header spoils its own snapshot, not the one before.
 	subjects(one)
 	for range 9 {
-		s.input(none + strings.Repeat("cut,row\n", 9) + "time,user,proc,count\n")
+		s.input(none + strings.Repeat("cut,row\n", 9) + "time,user,proc,count\n" + none)
 	}
 	if text := contents(t, s.o.State); !strings.Contains(text, "\nstorm,moscow,groucho") {
 		t.Errorf("over:\n%s", text)
