@@ -1,0 +1,17 @@
+# Completions of stormcheck's commands, from their flags. Made by
+#	go test ./cmd -run TestCompletions -update
+# shellcheck shell=bash
+_stormcheck() {
+	local flags=''
+	case ${1##*/} in
+	procstat) flags='--min --total --host --input --every --no-realtime --help -h --version' ;;
+	threshold) flags='--limits --all --log --dry-run -n --print-limits --check --help -h --version' ;;
+	mailarchive) flags='--dir --mailbox --host --dry-run -n --help -h --version' ;;
+	killstorm) flags='--signal --timeout --host --dry-run -n --help -h --version' ;;
+	alertmail) flags='--to --from --each --title --level --name --task --sendmail --log --dry-run -n --help -h --version' ;;
+	stormcheck) flags='--dry-run -n --every --check --status --help -h --version' ;;
+	esac
+	COMPREPLY=()
+	[[ $2 != -* ]] || mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$2")
+}
+complete -o default -F _stormcheck procstat threshold mailarchive killstorm alertmail stormcheck
