@@ -1,16 +1,17 @@
 #!/bin/sh
 # install.sh - build stormcheck and install it, or try it without.
 #
-# One manifest says what goes where; install and uninstall both read it.
+# One manifest says what goes where; install, uninstall and packages all read it.
 set -eu
 umask 022
 from=$PWD
 cd "$(dirname "$0")"
 
 usage='usage: ./install.sh --try
-       ./install.sh [--prefix DIR] [--destdir DIR] [--cron] [--verbose]
-       ./install.sh --uninstall [--prefix DIR] [--destdir DIR] [--verbose]'
-PREFIX=${PREFIX:-/usr/local} DESTDIR=${DESTDIR:-} do=install cron='' verbose=''
+       ./install.sh [--prefix DIR] [--destdir DIR] [--cron | --systemd] [--verbose]
+       ./install.sh --uninstall [--prefix DIR] [--destdir DIR] [--verbose]
+       ./install.sh --packages'
+PREFIX=${PREFIX:-/usr/local} DESTDIR=${DESTDIR:-} do=install by='' verbose=''
 
 die() {
 	echo "install.sh: $1" >&2
@@ -25,9 +26,12 @@ $usage" 2
 		if [ "$1" = --prefix ]; then PREFIX=$2; else DESTDIR=$2; fi
 		shift
 		;;
-	--try) do=try ;;
-	--uninstall) do=uninstall ;;
-	--cron) cron=yes ;;
+	--try | --uninstall | --packages | --compile | --make_packages) do=${1#--} ;;
+	--cron | --systemd)
+		[ -z "$by" ] || die "one of --cron and --systemd
+$usage" 2
+		by=${1#--}
+		;;
 	--verbose) verbose=yes ;;
 	-h | --help)
 		echo "$usage"
@@ -50,29 +54,57 @@ case $DESTDIR in
 esac
 
 tools="procstat threshold mailarchive killstorm alertmail"
+out=build                        # where what is built goes
+units=/etc/systemd/system        # where systemd looks for what the machine's administrator has installed
+zsh=share/zsh/site-functions     # below PREFIX; Debian's packages have another
 
 # Lines of kind, mode, source, destination. A conf is never overwritten, and stays
-# when all else is removed; a cron line is conf that goes, for it would run what is
-# no longer there.
+# when all else is removed, as do logs that aren't empty. What runs stormcheck goes:
+# there is nothing left to run.
 manifest() {
 	for tool in $tools stormcheck; do
-		echo "file 755 build/$tool $PREFIX/bin/$tool"
+		echo "file 755 $out/$tool $PREFIX/bin/$tool"
 		echo "file 644 man/$tool.8 $PREFIX/share/man/man8/$tool.8"
+		echo "file 644 cmd/stormcheck/completions.bash $PREFIX/share/bash-completion/completions/$tool"
+		echo "file 644 cmd/stormcheck/completions.fish $PREFIX/share/fish/vendor_completions.d/$tool.fish"
 	done
+	echo "file 644 cmd/stormcheck/completions.zsh $PREFIX/$zsh/_stormcheck"
 	for page in storm.csv storm.limits; do
 		echo "file 644 man/$page.5 $PREFIX/share/man/man5/$page.5"
 	done
 	echo "conf 644 pkg/threshold/limits.csv /etc/stormcheck/limits.csv"
-	echo "conf 644 build/stormcheck.conf /etc/stormcheck/stormcheck.conf"
+	echo "conf 644 cmd/stormcheck/stormcheck.conf /etc/stormcheck/stormcheck.conf"
+	echo "conf 644 cmd/stormcheck/stormcheck.logrotate /etc/logrotate.d/stormcheck"
+	echo "log 600 - /var/lib/stormcheck/log.csv"
+	echo "log 600 - /var/lib/stormcheck/done.csv"
 	echo "dir 700 - /var/lib/stormcheck/archive"
 	echo "dir 755 - /var/lib/stormcheck"
-	echo "cron 644 build/stormcheck.cron /etc/cron.d/stormcheck"
+	echo "dir 755 - /etc/stormcheck"
+	echo "cron 644 $out/stormcheck.cron /etc/cron.d/stormcheck"
+	for unit in stormcheck.service stormcheck.timer stormcheck-standing.service; do
+		echo "systemd 644 $out/$unit $units/$unit"
+	done
 }
 
 say() { [ -z "$verbose" ] || echo "$1"; }
 
-# build makes everything that isn't installed as it lies here, below build/.
-build() {
+# build makes everything that isn't installed as it lies here, below $out.
+build() { as_owner compile; }
+
+# as_owner FUNCTION: in somebody's clone root has it done by the clone's owner: git
+# tells the version to nobody else, and nothing of root's is left there.
+as_owner() {
+	owner=$(stat -c %u . 2>/dev/null) || owner=0
+	if [ "$(id -u)" -ne 0 ] || [ "$owner" -eq 0 ] || ! command -v setpriv >/dev/null; then
+		"$1"
+		return
+	fi
+	home=$(getent passwd "$owner" | cut -d : -f 6)
+	setpriv --reuid "$owner" --regid "$(stat -c %g .)" --clear-groups \
+		env HOME="$home" PREFIX="$PREFIX" ./install.sh "--$1"
+}
+
+compile() {
 	# Go wants a place for its caches even where there is no home.
 	[ -n "${HOME:-}" ] || export HOME="$PWD/build/home"
 	need=$(sed -n 's/^go //p' go.mod)
@@ -83,18 +115,27 @@ build() {
 	[ "${minor%%[!0-9]*}" -ge "${least%%[!0-9]*}" ] 2>/dev/null ||
 		die "Go $need or newer is needed (https://go.dev/dl); this is $have"
 
-	version=$(git describe --tags --always --dirty 2>/dev/null) || version=unknown
-	case $version in
-	*[!A-Za-z0-9._+-]*) version=unknown ;; # a tag may hold what a script must not
-	esac
-	mkdir -p build
+	mkdir -p "$out"
+	version=$(version)
 	for tool in $tools; do
 		CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags urfave_cli_no_docs \
-			-ldflags "-s -w -X stormcheck/pkg/filter.Version=$version" -o "build/$tool" "./cmd/$tool"
+			-ldflags "-s -w -X stormcheck/pkg/filter.Version=$version" -o "$out/$tool" "./cmd/$tool"
 	done
-	sed -e "s|^bin=.*|bin=$PREFIX/bin|" -e "s|^version=.*|version=$version|" cmd/stormcheck/stormcheck >build/stormcheck
-	sed -e "s|/usr/local/bin/stormcheck|$PREFIX/bin/stormcheck|" cmd/stormcheck/stormcheck.cron >build/stormcheck.cron
-	cp cmd/stormcheck/stormcheck.conf build/stormcheck.conf
+	sed -e "s|^bin=.*|bin=$PREFIX/bin|" -e "s|^version=.*|version=$version|" cmd/stormcheck/stormcheck >"$out/stormcheck"
+	for scheduler in stormcheck.cron stormcheck.service stormcheck.timer stormcheck-standing.service; do
+		sed -e "s|/usr/local/bin/stormcheck|$PREFIX/bin/stormcheck|" "cmd/stormcheck/$scheduler" >"$out/$scheduler"
+	done
+}
+
+# version prints the tag, or how far from it this is. A tag may hold what a script
+# must not.
+version() {
+	version=$(git describe --tags --always --dirty 2>/dev/null) || version=unknown
+	version=${version#v}
+	case $version in
+	*[!A-Za-z0-9._+-]*) version=unknown ;;
+	esac
+	echo "$version"
 }
 
 # place MODE SOURCE DESTINATION: the file is whole under its name, or not there.
@@ -111,38 +152,74 @@ install() {
 	manifest | while read -r kind mode source path; do
 		path=$DESTDIR$path
 		case $kind in
-		file) place "$mode" "$source" "$path" ;;
+		cron | systemd) [ "$kind" = "$by" ] || continue ;;
+		esac
+		case $kind in
+		file | systemd) place "$mode" "$source" "$path" ;;
 		dir)
-			[ -d "$path" ] && continue
+			[ ! -d "$path" ] || continue
 			mkdir -p "$path"
 			chmod "$mode" "$path"
 			say "made $path"
 			;;
-		conf | cron)
-			if [ "$kind" = cron ] && [ -z "$cron" ]; then
-				continue
-			elif [ -e "$path" ] || [ -h "$path" ]; then
+		log | conf | cron)
+			if [ -e "$path" ] || [ -h "$path" ]; then
 				say "kept $path"
+			elif [ "$kind" = log ]; then
+				place "$mode" /dev/null "$path"
 			else
 				place "$mode" "$source" "$path"
 			fi
 			;;
 		esac
 	done
+	[ "$by" != systemd ] || start_timer
+}
+
+# start_timer has systemd look each minute, where there is one to tell.
+start_timer() {
+	if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; then
+		systemctl daemon-reload
+		systemctl enable --now stormcheck.timer
+	else
+		echo "then: systemctl daemon-reload; systemctl enable --now stormcheck.timer"
+	fi
+	[ ! -e "$DESTDIR/etc/cron.d/stormcheck" ] || echo "left $DESTDIR/etc/cron.d/stormcheck: cron runs stormcheck too"
 }
 
 uninstall() {
-	manifest | while read -r kind mode source path; do
+	if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ] && [ -e "$units/stormcheck.timer" ]; then
+		systemctl disable --now stormcheck.timer stormcheck-standing.service
+	fi
+	manifest | while read -r kind _ _ path; do
 		path=$DESTDIR$path
 		[ -e "$path" ] || [ -h "$path" ] || continue
 		case $kind in
-		file | cron)
+		file | cron | systemd)
 			rm -f "$path"
 			say "removed $path"
+			sweep "${path%/*}"
 			;;
+		log) if [ -s "$path" ]; then echo "left $path"; else rm -f "$path"; fi ;;
 		dir) if rmdir "$path" 2>/dev/null; then say "removed $path"; else echo "left $path"; fi ;;
 		conf) echo "left $path" ;;
 		esac
+	done
+	for path in "$DESTDIR"/var/lib/stormcheck/*; do
+		case $path in
+		*/log.csv | */done.csv | */archive | *'/*') ;;
+		*) echo "left $path" ;;
+		esac
+	done
+	[ -n "$DESTDIR" ] || rm -rf /run/stormcheck
+}
+
+# sweep DIR removes directories for pages and completions that nobody needs now.
+sweep() {
+	dir=$1
+	while case $dir in "$DESTDIR$PREFIX/share"/*) ;; *) false ;; esac && rmdir "$dir" 2>/dev/null; do
+		say "removed $dir"
+		dir=${dir%/*}
 	done
 }
 
@@ -150,17 +227,18 @@ uninstall() {
 # pass through a filter that keeps a copy.
 try() {
 	build
-	mkdir -p build/bin build/archive
-	chmod 700 build/archive
-	for tool in $tools; do ln -sf "../$tool" "build/bin/$tool"; done
-	printf '#!/bin/sh\nexec tee build/rows.csv\n' >build/bin/keep
-	chmod 755 build/bin/keep
-	sed -e 's|^bin=.*|bin=build/bin|' -e 's|^conf=.*|conf=build/none|' -e 's|^THRESHOLD=.*|THRESHOLD=--all|' \
-		-e 's|^FILTERS=.*|FILTERS="mailarchive killstorm keep"|' \
-		-e 's|^MAILARCHIVE=.*|MAILARCHIVE="--dir build/archive"|' build/stormcheck >build/try
-	: >build/rows.csv
+	scratch=$(mktemp -d)
+	trap 'rm -rf "$scratch"' EXIT
+	mkdir -p "$scratch/bin" "$scratch/archive"
+	for tool in $tools; do cp "$out/$tool" "$scratch/bin"; done
+	printf '#!/bin/sh\nexec tee "%s"\n' "$scratch/rows.csv" >"$scratch/bin/keep"
+	chmod 755 "$scratch/bin/keep"
+	sed -e "s|^bin=.*|bin=$scratch/bin|" -e "s|^conf=.*|conf=$scratch/none|" -e 's|^THRESHOLD=.*|THRESHOLD=--all|' \
+		-e 's|^FILTERS=.*|FILTERS="mailarchive killstorm keep"|' -e 's|^TO=.*|TO=|' -e 's|^ALERTMAIL=.*|ALERTMAIL=|' \
+		-e "s|^MAILARCHIVE=.*|MAILARCHIVE=\"--dir $scratch/archive\"|" "$out/stormcheck" >"$scratch/try"
+	: >"$scratch/rows.csv"
 	status=0
-	message=$(sh build/try --dry-run) || status=$?
+	message=$(sh "$scratch/try" --dry-run) || status=$?
 	awk -F, '
 		NR == 1 { header = $0; next }
 		NR == 2 { host = $2; most = $6 " " $3 " " $5 }
@@ -172,9 +250,80 @@ try() {
 			else if (processes)
 				printf "stormcheck: looked at %d processes of %d account%s on %s: no limit is reached (the most: %s)\n",
 					processes, accounts, accounts == 1 ? "" : "s", host, most
-		}' build/rows.csv
+		}' "$scratch/rows.csv"
 	[ -z "$message" ] || printf '%s\n' "$message"
 	exit $status
 }
 
-$do
+# make_packages makes .deb and .rpm in build/packages, of static binaries for amd64 and
+# arm64. nfpm is a Go module, and needs none of Debian's or Red Hat's tools.
+make_packages() {
+	PREFIX=/usr units=/usr/lib/systemd/system
+	VERSION=$(version | sed 's/-/+/; s/-/./g') # a hyphen would begin Debian's own part
+	case $VERSION in
+	[0-9]*.*) ;;
+	*) VERSION=0.0.0+$VERSION ;; # no tag yet
+	esac
+	SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null) || SOURCE_DATE_EPOCH=$(date +%s)
+	export VERSION SOURCE_DATE_EPOCH
+	rm -rf build/packages
+	mkdir -p build/packages
+	for ARCH in amd64 arm64; do
+		out=build/$ARCH
+		export ARCH
+		(
+			export GOOS=linux GOARCH="$ARCH"
+			compile
+		)
+		documents
+		for format in deb rpm; do
+			contents $format >"$out/$format.yaml"
+			go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.44.0 \
+				package --config "$out/$format.yaml" --packager $format --target build/packages >/dev/null
+		done
+	done
+	ls build/packages/*
+}
+
+# documents makes what only packages have: pages compressed, and what Debian asks for.
+documents() {
+	mkdir -p "$out/man"
+	for page in man/*; do gzip -9nc "$page" >"$out/$page.gz"; done
+	{
+		echo "stormcheck ($VERSION) unstable; urgency=medium"
+		printf '\n  * The history is in the repository.\n\n'
+		echo " -- stormcheck <stormcheck@localhost>  $(date -u -R -d "@$SOURCE_DATE_EPOCH")"
+	} | gzip -9n >"$out/changelog.gz"
+}
+
+# contents FORMAT prints nfpm's configuration: nfpm.yaml, and the manifest in its words.
+contents() {
+	zsh=share/zsh/site-functions
+	[ "$1" = rpm ] || zsh=share/zsh/vendor-completions
+	cat cmd/stormcheck/nfpm.yaml
+	manifest | while read -r kind mode source path; do
+		type=''
+		case $kind,$path in
+		log,* | dir,/etc/*) continue ;;
+		conf,* | cron,*) type='config|noreplace' ;;
+		dir,*) type=dir ;;
+		*/man/*) source=$out/$source.gz path=$path.gz ;;
+		esac
+		printf -- '- dst: %s\n' "$path"
+		[ "$source" = - ] || printf '  src: %s\n' "$source"
+		[ -z "$type" ] || printf '  type: %s\n' "$type"
+		printf '  file_info: {mode: 0%s}\n' "$mode"
+	done
+	[ "$1" != deb ] || for file in LICENSE=copyright $out/changelog.gz=changelog.gz cmd/stormcheck/package/lintian=lintian; do
+		case $file in
+		*=lintian) path=lintian/overrides/stormcheck ;;
+		*) path=doc/stormcheck/${file#*=} ;;
+		esac
+		printf -- '- {src: %s, dst: /usr/share/%s}\n' "${file%=*}" "$path"
+	done
+}
+
+case $do in
+packages) as_owner make_packages ;;
+*) $do ;;
+esac
