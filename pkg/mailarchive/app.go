@@ -8,6 +8,7 @@ import (
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/mailbox"
+	"stormcheck/pkg/proc"
 )
 
 // What is used where no flag says otherwise.
@@ -56,5 +57,6 @@ func run(c *cli.Context, env filter.Env) (err error) {
 	if o.Host, err = filter.Host(c); err != nil {
 		return err
 	}
+	proc.MakeThreads() // in a storm there may be no more
 	return Run(o, env)
 }
