@@ -15,35 +15,68 @@ import (
 // the mail as seen: a mailbox has new mail while its atime is before its mtime.
 const openFlags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_NOATIME | unix.O_CLOEXEC | unix.O_LARGEFILE
 
+// openDirectory opens a directory on the way, for whoever may only pass through it.
+const openDirectory = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+
 // Open opens the user's mailbox for reading. The directory that the template
 // begins with is the administrator's, and links on the way to it are followed;
 // beneath it users make what they like, and no link is. What is opened is then a
 // regular file that the user owns. The error doesn't name the path, see Path; it
 // is ErrNone, ErrDirectory, wraps ErrForeign, or is any other reason to refuse.
 func (t Template) Open(u User) (*os.File, error) {
-	if err := CheckName(u.Name); err != nil {
+	at, err := t.place(u)
+	if err != nil {
 		return nil, err
+	}
+	defer at.close()
+	return at.open(u.UID)
+}
+
+// A place is where a mailbox lies: its directory, held open, and its name there.
+type place struct {
+	dir      int
+	name     string
+	lockName string // of its dotlock
+	path     string // to name it
+}
+
+func (p place) close() { unix.Close(p.dir) }
+
+// place opens the directory of the user's mailbox.
+func (t Template) place(u User) (p place, err error) {
+	if err := CheckName(u.Name); err != nil {
+		return p, err
 	}
 	dir := t.dir
 	if dir == "" {
 		dir = u.Home
 	}
 	if !path.IsAbs(dir) {
-		return nil, errors.New("home directory unknown")
+		return p, errors.New("home directory unknown")
 	}
-	at, err := again(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, func(flags int) (int, error) {
-		return unix.Open(dir, flags, 0)
-	})
+	fd, err := again(openDirectory, func(flags int) (int, error) { return unix.Open(dir, flags, 0) })
+	if err != nil {
+		return p, reason(err)
+	}
+	above, name := path.Split(t.beneath(u))
+	if above != "" {
+		top := fd
+		fd, err = openBeneath(top, above[:len(above)-1], openDirectory)
+		if unix.Close(top); err != nil {
+			return p, reason(err)
+		}
+	}
+	return place{fd, name, name + dotlock, t.Path(u)}, nil
+}
+
+// open opens the mailbox, which has to be uid's.
+func (p place) open(uid uint32) (*os.File, error) {
+	fd, err := openBeneath(p.dir, p.name, openFlags)
 	if err != nil {
 		return nil, reason(err)
 	}
-	defer unix.Close(at)
-	fd, err := openBeneath(at, t.beneath(u))
-	if err != nil {
-		return nil, reason(err)
-	}
-	f := os.NewFile(uintptr(fd), t.Path(u))
-	if err := check(fd, u.UID); err != nil {
+	f := os.NewFile(uintptr(fd), p.path)
+	if err := check(fd, uid); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -53,36 +86,36 @@ func (t Template) Open(u User) (*os.File, error) {
 // openBeneath opens name in directory dir, following no symbolic link in any of
 // its parts. Kernels before 5.6 don't have openat2(2), and the filters of some
 // containers don't know it.
-func openBeneath(dir int, name string) (int, error) {
-	fd, err := again(openFlags, func(flags int) (int, error) {
+func openBeneath(dir int, name string, flags int) (int, error) {
+	fd, err := again(flags, func(flags int) (int, error) {
 		return unix.Openat2(dir, name, &unix.OpenHow{
 			Flags:   uint64(flags),
 			Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
 		})
 	})
 	if err == unix.ENOSYS || err == unix.EPERM {
-		return openByParts(dir, name)
+		return openByParts(dir, name, flags)
 	}
 	return fd, err
 }
 
 // openByParts is openBeneath with openat(2), which leaves a symbolic link alone
 // only in the last part: it goes one part at a time.
-func openByParts(dir int, name string) (int, error) {
+func openByParts(dir int, name string, flags int) (int, error) {
 	first, rest, more := strings.Cut(name, "/")
 	if !more {
-		return again(openFlags|unix.O_NOFOLLOW, func(flags int) (int, error) {
+		return again(flags|unix.O_NOFOLLOW, func(flags int) (int, error) {
 			return unix.Openat(dir, name, flags, 0)
 		})
 	}
-	next, err := again(unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, func(flags int) (int, error) {
+	next, err := again(openDirectory|unix.O_NOFOLLOW, func(flags int) (int, error) {
 		return unix.Openat(dir, first, flags, 0)
 	})
 	if err != nil {
 		return -1, err
 	}
 	defer unix.Close(next)
-	return openByParts(next, rest)
+	return openByParts(next, rest, flags)
 }
 
 // again calls open with flags until no signal interrupts it, and then without
@@ -114,7 +147,7 @@ func check(fd int, uid uint32) error {
 		return errNotRegular
 	case st.Uid != uid:
 		return fmt.Errorf("%w (uid %d)", ErrForeign, st.Uid)
-	case uid == 0 && st.Nlink != 1:
+	case uid == 0 && st.Nlink > 1:
 		return fmt.Errorf("has %d links and root's mailbox may have 1", st.Nlink)
 	}
 	return nil

@@ -1,0 +1,127 @@
+package mailbox
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dotlock is what a mail program puts behind a mailbox's name to lock it with a
+// file of that name.
+const dotlock = ".lock"
+
+// freshFor is how long a dotlock counts that nobody has touched, as
+// lockfile_create(3) has it.
+const freshFor = 5 * time.Minute
+
+// A Dotlock is what a USER.lock says of itself. The user may have written
+// anything there.
+type Dotlock struct {
+	PID     int       // who made it, 0 if it doesn't say
+	Host    string    // where, "" if it doesn't say: letters, digits, dots, dashes
+	UID     uint32    // the file's owner
+	Inode   uint64    // the file's
+	Changed time.Time // its ctime
+}
+
+// Dotlock reads the dotlock of the user's mailbox. The error is as Open's:
+// ErrNone if there is none, and what isn't a regular file isn't opened.
+func (t Template) Dotlock(u User) (Dotlock, error) {
+	at, err := t.place(u)
+	if err != nil {
+		return Dotlock{}, err
+	}
+	defer at.close()
+	return at.readDotlock()
+}
+
+// Dead reports whether the dotlock names a process of this machine that is no
+// more. A PID without a host is taken for one of this machine.
+func (d Dotlock) Dead() bool {
+	if d.PID == 0 {
+		return false
+	}
+	if here, err := os.Hostname(); d.Host != "" && (err != nil || d.Host != here) {
+		return false
+	}
+	return unix.Kill(d.PID, 0) == unix.ESRCH
+}
+
+// dotlocked reports whether a fresh dotlock stands: of whatever kind the file is,
+// for a mail program that finds the name taken doesn't go on.
+func (p place) dotlocked() bool {
+	var st unix.Stat_t
+	if err := unix.Fstatat(p.dir, p.lockName, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err != unix.ENOENT && err != unix.ENAMETOOLONG
+	}
+	if !isFresh(time.Unix(st.Ctim.Unix()), time.Now()) {
+		return false
+	}
+	d, err := p.readDotlock()
+	return err != nil || !d.Dead()
+}
+
+func isFresh(changed, now time.Time) bool { return now.Sub(changed) < freshFor }
+
+// readDotlock opens and reads the dotlock as carefully as the mailbox: users make
+// what they like under its name.
+func (p place) readDotlock() (Dotlock, error) {
+	fd, err := openBeneath(p.dir, p.lockName, openFlags)
+	if err != nil {
+		return Dotlock{}, reason(err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return Dotlock{}, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return Dotlock{}, errNotRegular
+	}
+	var text [256]byte
+	n, err := unix.Pread(fd, text[:], 0)
+	if err != nil {
+		return Dotlock{}, err
+	}
+	d := Dotlock{UID: st.Uid, Inode: st.Ino, Changed: time.Unix(st.Ctim.Unix())}
+	d.PID, d.Host = parseDotlock(string(text[:n]))
+	return d, nil
+}
+
+// parseDotlock reads PID, as liblockfile writes it, or PID:HOST, as Dovecot does.
+// Postfix writes nothing, and procmail 0.
+func parseDotlock(text string) (pid int, host string) {
+	line, _, _ := strings.Cut(text, "\n")
+	first, host, _ := strings.Cut(strings.TrimSpace(line), ":")
+	if pid = number(first); pid == 0 || strings.Trim(host, hostBytes) != "" {
+		return 0, ""
+	}
+	return pid, host
+}
+
+const hostBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+
+// number returns a positive plain decimal that a PID can be, or 0.
+func number(text string) int {
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+// dotlockHolder says who made the dotlock, " of pid 4711 on mail2", or nothing.
+func (p place) dotlockHolder() string {
+	d, err := p.readDotlock()
+	switch {
+	case err != nil || d.PID == 0:
+		return ""
+	case d.Host == "":
+		return fmt.Sprintf(" of pid %d", d.PID)
+	}
+	return fmt.Sprintf(" of pid %d on %s", d.PID, d.Host)
+}
