@@ -2,6 +2,7 @@ package mailarchive
 
 import (
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -13,20 +14,32 @@ import (
 
 // What is used where no flag says otherwise.
 const (
-	defaultDir     = "/var/lib/stormcheck/archive"
-	defaultMailbox = "/var/mail/{user}"
-	defaultPop     = "/var/mail/.{user}.pop" // where a POP server keeps the mail during a session
+	defaultDir         = "/var/lib/stormcheck/archive"
+	defaultMailbox     = "/var/mail/{user}"
+	defaultPop         = "/var/mail/.{user}.pop" // where a POP server keeps the mail during a session
+	defaultLockTimeout = 10 * time.Second
+	defaultTimeout     = time.Minute
+	defaultAgainAfter  = 10 * time.Minute
+	defaultKeep        = 10
+	defaultMinFree     = "5%"
 )
 
 // App returns the mailarchive command.
 func App() *cli.App {
 	return filter.New(filter.Tool{
-		Name:     "mailarchive",
-		Usage:    "copy the mail files of accounts in a storm before anything is killed",
-		Synopsis: "mailarchive [--dir DIR] [--mailbox PATH]... [--host NAME] [-n]",
+		Name:  "mailarchive",
+		Usage: "copy the mail files of accounts in a storm before anything is killed",
+		Synopsis: "mailarchive [--dir DIR] [--mailbox PATH]... [--lock-timeout DUR] [--timeout DUR] " +
+			"[--again-after DUR] [--keep N] [--max-size SIZE] [--min-free SIZE] [--host NAME] [-n]",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "dir", Usage: "make copies in `DIR` (default " + defaultDir + ")"},
 			&cli.StringSliceFlag{Name: "mailbox", Usage: "a mailbox is `PATH`, with {user} or {home} in it (default " + defaultMailbox + " and " + defaultPop + ")"},
+			&cli.StringFlag{Name: "lock-timeout", Usage: "wait for a lock for `DUR` (default " + span(defaultLockTimeout) + ")"},
+			&cli.StringFlag{Name: "timeout", Usage: "give a row up after `DUR` (default " + span(defaultTimeout) + ")"},
+			&cli.StringFlag{Name: "again-after", Usage: "copy a mailbox that has changed again after `DUR` (default " + span(defaultAgainAfter) + ")"},
+			&cli.StringFlag{Name: "keep", Usage: "keep `N` copies of a mailbox and the first of this storm (default 10; 0: all)"},
+			&cli.StringFlag{Name: "max-size", Usage: "refuse a mailbox larger than `SIZE` (default 0: as large as fits)"},
+			&cli.StringFlag{Name: "min-free", Usage: "leave `SIZE` of the archive's file system free (default " + defaultMinFree + ")"},
 			&cli.StringFlag{Name: "host", Usage: "act on the rows of host `NAME` (default: this machine's node name)"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "copy nothing, note what would be"},
 		},
@@ -34,14 +47,24 @@ func App() *cli.App {
 	})
 }
 
-func run(c *cli.Context, env filter.Env) (err error) {
-	o := Options{DryRun: c.Bool("dry-run"), Now: time.Now}
-	if o.Dir, err = filter.Text(c, "dir", defaultDir); err != nil {
+func run(c *cli.Context, env filter.Env) error {
+	o, err := options(c)
+	if err != nil {
 		return err
+	}
+	proc.MakeThreads() // in a storm there may be no more
+	return Run(o, env)
+}
+
+// options are the flags.
+func options(c *cli.Context) (o Options, err error) {
+	o = Options{DryRun: c.Bool("dry-run"), Now: time.Now, Progress: terminal(c.App.ErrWriter)}
+	if o.Dir, err = filter.Text(c, "dir", defaultDir); err != nil {
+		return o, err
 	}
 	// A slash at its end would follow a link there, and rows go to other programs.
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
-		return err
+		return o, err
 	}
 	paths := c.StringSlice("mailbox")
 	if len(paths) == 0 {
@@ -50,13 +73,39 @@ func run(c *cli.Context, env filter.Env) (err error) {
 	for _, path := range paths {
 		template, err := mailbox.Parse(path)
 		if err != nil {
-			return filter.Usagef("--mailbox: %s", err)
+			return o, filter.Usagef("--mailbox: %s", err)
+		}
+		if digits, ok := strings.CutPrefix(template.Suffix(), "."); ok && digits != "" && strings.Trim(digits, "0123456789") == "" {
+			return o, filter.Usagef("--mailbox: %q ends in a number, which a copy's name has for itself", path)
 		}
 		o.Mailboxes = append(o.Mailboxes, template)
 	}
-	if o.Host, err = filter.Host(c); err != nil {
-		return err
+	if o.LockTimeout, err = filter.Duration(c, "lock-timeout", defaultLockTimeout); err != nil {
+		return o, err
 	}
-	proc.MakeThreads() // in a storm there may be no more
-	return Run(o, env)
+	if o.Timeout, err = filter.Duration(c, "timeout", defaultTimeout); err != nil {
+		return o, err
+	}
+	if o.AgainAfter, err = filter.Duration(c, "again-after", defaultAgainAfter); err != nil {
+		return o, err
+	}
+	if o.Keep, err = filter.Number(c, "keep", defaultKeep); err != nil {
+		return o, err
+	}
+	if o.MaxSize, err = parseSize(given(c, "max-size", "0")); err != nil {
+		return o, filter.Usagef("--max-size: %s", err)
+	}
+	if o.MinFree, err = parseShare(given(c, "min-free", defaultMinFree)); err != nil {
+		return o, filter.Usagef("--min-free: %s", err)
+	}
+	o.Host, err = filter.Host(c)
+	return o, err
+}
+
+// given returns the value of flag name, or byDefault when it isn't given.
+func given(c *cli.Context, name, byDefault string) string {
+	if !c.IsSet(name) {
+		return byDefault
+	}
+	return c.String(name)
 }

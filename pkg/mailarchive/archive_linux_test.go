@@ -1,6 +1,8 @@
 package mailarchive
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -8,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -170,22 +173,114 @@ func TestAllNamesTaken(t *testing.T) {
 	})
 }
 
-// A full disk leaves nothing behind, and the next mailbox has its try.
+// tmpfs puts a file system of that size in the archive directory's place.
+func (s *stage) tmpfs(options string) {
+	s.Helper()
+	if err := unix.Mount("tmpfs", s.archive, "tmpfs", 0, "mode=700,"+options); err != nil {
+		s.Skipf("mount: %v", err)
+	}
+	s.Cleanup(func() { _ = unix.Unmount(s.archive, unix.MNT_DETACH) })
+}
+
+// What doesn't fit takes no block, and the next mailbox has its try.
+func TestSpace(t *testing.T) {
+	for name, c := range map[string]struct {
+		size    int64
+		sparse  bool
+		minFree Share
+		maxSize int64
+		want    string
+	}{
+		"as large as is free": {size: 1 << 20},
+		"larger":              {size: 1<<20 + 1, want: "no space: 1.0M where 1.0M are free of which 0 bytes have to stay"},
+		"sparse":              {size: 3 << 40, sparse: true, want: "refused: a sparse file of 3.0T where 1.0M are free of which 0 bytes have to stay"},
+		"up to the reserve":   {size: 1<<20 - 100<<10, minFree: Share{Bytes: 100 << 10}},
+		"into the reserve":    {size: 1<<20 - 100<<10 + 1, minFree: Share{Bytes: 100 << 10}, want: "no space: 924.0K where 1.0M are free of which 100.0K have to stay"},
+		"into half":           {size: 600 << 10, minFree: Share{Percent: 50}, want: "no space: 600.0K where 1.0M are free of which 512.0K have to stay"},
+		"all has to stay":     {size: 1, minFree: Share{Percent: 100}, want: "no space: 1 bytes where 1.0M are free of which 1.0M have to stay"},
+		"up to the limit":     {size: 1 << 10, maxSize: 1 << 10},
+		"over the limit":      {size: 1<<10 + 1, maxSize: 1 << 10, want: "refused: 1.0K where 1.0K are the most"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			s.tmpfs("size=1m")
+			s.MinFree, s.MaxSize = c.minFree, c.maxSize
+			if c.sparse {
+				s.write(s.mailbox, "From chico\n")
+				if err := os.Truncate(s.mailbox, c.size); err != nil {
+					t.Skipf("truncate: %v", err)
+				}
+			} else {
+				s.write(s.mailbox, strings.Repeat("x", int(c.size)))
+			}
+			name := s.archive + "/" + groucho + "." + epoch
+			if c.want == "" {
+				s.gives(name, "", "")
+				return
+			}
+			s.gives("", "", "mailarchive: "+s.mailbox+": "+c.want)
+			s.archiveHolds()
+			if c.minFree != (Share{}) {
+				return
+			}
+			s.write(s.pop, "From harpo\n")
+			s.gives(name+".pop", "", "mailarchive: "+s.mailbox+": "+c.want)
+		})
+	}
+}
+
+// What was free may be taken by others meanwhile.
 func TestFull(t *testing.T) {
 	eachWay(t, func(s *stage) {
-		if err := unix.Mount("tmpfs", s.archive, "tmpfs", 0, "size=64k,mode=700"); err != nil {
-			s.Skipf("mount: %v", err)
-		}
-		s.Cleanup(func() { _ = unix.Unmount(s.archive, unix.MNT_DETACH) })
+		s.tmpfs("size=64k")
 		s.write(s.mailbox, strings.Repeat("x", 100_000))
-		s.write(s.pop, "From harpo\n")
-		name := groucho + "." + epoch
-		archived, _, errors := s.row()
-		if archived != s.archive+"/"+name+".pop" || !strings.HasSuffix(errors, "no space left on device") {
-			s.Errorf("archived %q, errors %q", archived, errors)
+		d, err := openDirectory(s.archive)
+		s.try(err)
+		defer d.Close()
+		from, err := os.Open(s.mailbox)
+		s.try(err)
+		defer from.Close()
+		j := &job{ctx: t.Context()}
+		s.around(func() {
+			to, err := d.draft("x")
+			s.try(err)
+			if err := j.contents(d, to.File, from, 100_000); !errors.Is(err, unix.ENOSPC) {
+				s.Error(err)
+			}
+			to.discard()
+		})
+		s.archiveHolds()
+		if free, _, err := j.space(d); err != nil || free != 64<<10 {
+			s.Errorf("%d bytes are free, %v", free, err)
 		}
-		s.archiveHolds(name + ".pop")
 	})
+}
+
+// While it copies it leaves the reserve alone, and ends in time.
+func TestWhileCopying(t *testing.T) {
+	s := newStage(t)
+	s.tmpfs("size=64m")
+	s.write(s.mailbox, strings.Repeat("x", 40<<20))
+	d, err := openDirectory(s.archive)
+	s.try(err)
+	defer d.Close()
+	from, err := os.Open(s.mailbox)
+	s.try(err)
+	defer from.Close()
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for want, j := range map[string]*job{
+		"no space: 40.0M are free and 42.0M have to stay: 24.0M of 40.0M copied": {ctx: t.Context(), Options: Options{MinFree: Share{Bytes: 42 << 20}}},
+		"given up after 1s: 8.0M of 40.0M copied":                                {ctx: over, Options: Options{Timeout: time.Second}},
+	} {
+		to, err := d.draft("x")
+		s.try(err)
+		if err := j.contents(d, to.File, from, 40<<20); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+		to.discard()
+	}
+	s.archiveHolds()
 }
 
 func TestNameTooLong(t *testing.T) {

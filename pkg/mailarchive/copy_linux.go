@@ -5,93 +5,57 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// tries is how often a mailbox that changes is copied before the last copy has
-// to do.
-const tries = 3
+// step is how much is copied between two looks at the time and at what is free.
+const step = 8 << 20
 
-// errTorn is the error of a mailbox that changed while it was copied. Mail
-// programs write in its middle: a copy may have a message twice, or half of one.
-var errTorn = errors.New("changed while it was copied: the copy may be torn")
-
-// save copies the mailbox that open opens. The copy is called name in the
-// directory, or as publish says, and its path is returned. With errTorn there may
-// be a copy; after any other error there is none.
-func (d *directory) save(open func() (*os.File, error), name string) (path string, err error) {
-	for try := 1; ; try++ {
-		path, err = d.try(open, name, try == tries)
-		if err != errTorn || path != "" {
-			return path, err
-		}
-	}
-}
-
-// try is one try of save. It keeps the copy of a mailbox that changed only if it
-// is the last, or a next one could open nothing.
-func (d *directory) try(open func() (*os.File, error), name string, last bool) (path string, err error) {
-	from, err := open()
-	if err != nil {
-		return "", err
-	}
-	defer from.Close()
-	before, err := stat(from)
-	if err != nil {
-		return "", err
-	}
-	to, err := d.draft(name)
-	if err != nil {
-		return "", err
-	}
-	defer to.discard()
-	if err := copyContents(to.File, from, before.Size); err != nil {
-		return "", err
-	}
-
-	now, gone := restat(open)
-	torn := gone != nil || changed(before, now)
-	if torn && gone == nil && !last {
-		return "", errTorn
-	}
-	if !torn {
-		if err := checkLength(to.File, before.Size); err != nil {
-			return "", err
-		}
-	}
-	if err := to.dress(before); err != nil {
-		return "", err
-	}
-	if err := to.Sync(); err != nil {
-		return "", err
-	}
-	path, err = to.publish(name)
-	if err == nil && torn {
-		err = errTorn
-	}
-	return path, err
-}
-
-// copyContents copies the first size bytes, holes as holes. Where there are fewer
-// by now, the copy may be as short as that.
-func copyContents(to, from *os.File, size int64) error {
+// contents copies the first size bytes of the mailbox, holes as holes, or shares
+// the blocks where the file system can. Where there are fewer bytes by now, the
+// copy may be as short as that.
+func (j *job) contents(d *directory, to, from *os.File, size int64) error {
 	if unix.IoctlFileClone(int(to.Fd()), int(from.Fd())) == nil {
 		return nil
 	}
+	shown := meter{to: j.Progress, what: j.user.Name, size: size, begin: time.Now()}
+	defer shown.clear()
+	c := copier{to: int(to.Fd()), from: int(from.Fd())}
 	for at := int64(0); at < size; {
 		start, end, err := data(from, at, size)
-		if err != nil {
-			return err
+		for err == nil && start < end {
+			part := min(end, start+step)
+			err = c.copy(start, part)
+			start = part
+			shown.show(start)
+			if err == nil {
+				err = j.mayGoOn(d, start, size)
+			}
 		}
-		if err := copyRange(to, from, start, end-start); err == io.EOF {
+		if err == io.EOF {
 			return nil
-		} else if err != nil {
+		}
+		if err != nil {
 			return err
 		}
 		at = end
 	}
 	return to.Truncate(size)
+}
+
+// mayGoOn says why a copy that has come so far must end, if it must.
+func (j *job) mayGoOn(d *directory, done, size int64) error {
+	if err := j.overtime(); err != nil {
+		return fmt.Errorf("%w: %s of %s copied", err, sizeText(done), sizeText(size))
+	}
+	free, reserve, err := j.space(d)
+	if err == nil && free < reserve {
+		err = fmt.Errorf("no space: %s are free and %s have to stay: %s of %s copied",
+			sizeText(free), sizeText(reserve), sizeText(done), sizeText(size))
+	}
+	return err
 }
 
 // data returns where the next data lies in f, at or after at and before size;
@@ -107,39 +71,57 @@ func data(f *os.File, at, size int64) (start, end int64, err error) {
 		return 0, 0, err
 	}
 	end, err = f.Seek(start, unix.SEEK_HOLE)
-	if errors.Is(err, unix.ENXIO) { // cut just now: copyRange will find out
+	if errors.Is(err, unix.ENXIO) { // cut just now: copy will find out
 		end, err = size, nil
 	}
 	return min(start, size), min(end, size), err
 }
 
-// copyRange copies n bytes at start; io.EOF says that there were fewer. It uses
-// copy_file_range(2) where it can: so does package os, between two files.
-func copyRange(to, from *os.File, start, n int64) error {
-	for _, f := range []*os.File{to, from} {
-		if _, err := f.Seek(start, io.SeekStart); err != nil {
-			return err
+// A copier copies between two descriptors, in the kernel where it can.
+type copier struct {
+	to, from int
+	buffer   []byte // made when the kernel can't
+}
+
+// copy copies what lies from at to end; io.EOF says that there was less.
+func (c *copier) copy(at, end int64) error {
+	for at < end {
+		n, err := c.some(at, int(end-at))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return os.NewSyscallError("copy", err)
+		case n == 0:
+			return io.EOF
 		}
+		at += int64(n)
 	}
-	_, err := io.CopyN(to, from, n)
-	return err
+	return nil
 }
 
-// restat opens the mailbox again and returns what it is by now.
-func restat(open func() (*os.File, error)) (st unix.Stat_t, err error) {
-	f, err := open()
+// some copies up to n bytes and returns how many. Some file systems end
+// copy_file_range(2) early, or before anything is copied: read(2) has the last word.
+func (c *copier) some(at int64, n int) (int, error) {
+	if c.buffer == nil {
+		in, out := at, at
+		done, err := unix.CopyFileRange(c.from, &in, c.to, &out, n, 0)
+		if err == nil && done > 0 || err == unix.EINTR || err == unix.ENOSPC || err == unix.EIO {
+			return done, err
+		}
+		c.buffer = make([]byte, 256<<10)
+	}
+	read, err := unix.Pread(c.from, c.buffer[:min(n, len(c.buffer))], at)
 	if err != nil {
-		return st, err
+		return 0, err
 	}
-	defer f.Close()
-	return stat(f)
-}
-
-// changed reports whether a is no longer what b is now. The times alone don't say
-// it: mail programs set the mtime back, and another file may have come in its
-// place. Nobody can set the ctime.
-func changed(a, b unix.Stat_t) bool {
-	return a.Dev != b.Dev || a.Ino != b.Ino || a.Size != b.Size || a.Mtim != b.Mtim || a.Ctim != b.Ctim
+	for done := 0; done < read; {
+		written, err := unix.Pwrite(c.to, c.buffer[done:read], at+int64(done))
+		if err != nil && err != unix.EINTR {
+			return 0, err
+		}
+		done += max(written, 0)
+	}
+	return read, nil
 }
 
 func checkLength(f *os.File, size int64) error {
@@ -150,19 +132,23 @@ func checkLength(f *os.File, size int64) error {
 	return err
 }
 
-// dress gives the draft owner, group, mode and times of the mailbox as cp -p
-// does, but no set-user-ID, set-group-ID and sticky bit. The owner comes before
-// the mode, which chown(2) may change.
-func (f *draft) dress(as unix.Stat_t) error {
+// dress gives the draft owner, group, mode, times and access list of the mailbox as
+// cp -p does, and its owner's extended attributes, but no set-user-ID, set-group-ID
+// and sticky bit. The owner comes before the mode, which chown(2) may change. lost
+// says what couldn't be kept that isn't the mail.
+func (f *draft) dress(from *os.File, as unix.Stat_t) (lost []error, err error) {
 	if err := f.Chown(int(as.Uid), int(as.Gid)); err != nil {
-		return err
+		return nil, err
 	}
 	if err := f.Chmod(os.FileMode(as.Mode & 0o777)); err != nil {
-		return err
+		return nil, err
 	}
-	err := unix.UtimesNanoAt(unix.AT_FDCWD, f.itself(), []unix.Timespec{as.Atim, as.Mtim}, 0)
+	lost = f.attributes(from, as)
+	err = f.byDescriptor(func(at int, path string, flags int) error {
+		return unix.UtimesNanoAt(at, path, []unix.Timespec{as.Atim, as.Mtim}, flags)
+	}, 0)
 	if err != nil {
 		err = &os.PathError{Op: "utimensat", Path: f.Name(), Err: err}
 	}
-	return err
+	return lost, err
 }

@@ -1,11 +1,14 @@
 // Package mailarchive copies the mail files of accounts in a storm before
 // anything is killed. It runs as root over directories in which users make, swap
 // and link files: it copies nothing that isn't the user's mail, leaves no half
-// copy, replaces nothing, and calls saved only what is whole and on the disk.
+// copy, replaces nothing, doesn't fill the disk, and calls saved only what is
+// whole and on the disk.
 package mailarchive
 
 import (
 	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"stormcheck/pkg/account"
@@ -15,11 +18,20 @@ import (
 
 // Options are what Run works with.
 type Options struct {
-	Dir       string             // where copies are made, an absolute path without a slash at its end
-	Mailboxes []mailbox.Template // where users have mail files
-	Host      string             // rows of this host are acted on, escaped
-	DryRun    bool               // copy nothing, note what would be
-	Now       func() time.Time   // the clock that rows' times are held against, and that names copies
+	Dir         string             // where copies are made, an absolute path without a slash at its end
+	Mailboxes   []mailbox.Template // where users have mail files
+	LockTimeout time.Duration      // how long a lock is waited for; 0: one try
+	Timeout     time.Duration      // how long a row may take, its locks and all its mailboxes
+	AgainAfter  time.Duration      // a mailbox isn't copied again within; 0: whenever it has changed
+	Keep        int64              // how many copies of a mailbox stay; 0: all
+	MaxSize     int64              // bytes a mailbox may have; 0: as many as fit
+	MinFree     Share              // of the archive's file system
+	Host        string             // rows of this host are acted on, escaped
+	DryRun      bool               // copy nothing, note what would be
+	Now         func() time.Time   // the clock that rows' times are held against, and that names copies
+	Progress    io.Writer          // where a long copy shows how far it is, a terminal; nil: nowhere
+
+	copied func() // for tests: called when a mailbox is copied, before it is looked at again
 }
 
 // whose returns the user whose mailboxes a row is about.
@@ -33,4 +45,16 @@ func whose(row rows.Row) (mailbox.User, error) {
 	}
 	a, err := account.Resolve(name, uint32(row.UID.N), row.UID.Known)
 	return mailbox.User{Name: name, UID: a.UID, Home: a.Home}, err
+}
+
+// span writes a duration as a flag has it: 10m, not 10m0s.
+func span(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }

@@ -1,10 +1,13 @@
 package mailarchive
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"stormcheck/pkg/filter"
@@ -14,11 +17,9 @@ import (
 
 // Run takes a stream through mailarchive.
 func Run(o Options, env filter.Env) error {
-	a := archiver{Options: o, done: map[mailbox.User]work{}}
-	// Now, for in a storm there may be no file handle left.
-	if a.dir, a.unfit = openDirectory(o.Dir); a.unfit == nil {
-		defer a.dir.Close()
-	}
+	// Opened now, for in a storm there may be no file handle left.
+	a := &archiver{Options: o, archive: openArchive(o.Dir), done: map[mailbox.User]work{}}
+	defer func() { a.archive.close() }()
 	return filter.Acting{
 		Tool: "mailarchive", Action: "archive", Host: o.Host, Now: o.Now,
 		Fills: []rows.Column{rows.Archived},
@@ -29,8 +30,7 @@ func Run(o Options, env filter.Env) error {
 // An archiver is a run with what it holds open.
 type archiver struct {
 	Options
-	dir   *directory
-	unfit error // why there is no dir to copy to
+	archive *archive
 
 	// What was done for each user in the snapshot of that time. A user may have
 	// many rows in it, as many as he has names for his processes: one copy stands
@@ -48,9 +48,6 @@ type work struct {
 // act copies the mailboxes of the row's user, or names the copies that were made
 // for another of his rows.
 func (a *archiver) act(record *rows.Record, row rows.Row, _ rows.Limit) error {
-	if a.unfit != nil {
-		return a.unfit
-	}
 	user, err := whose(row)
 	if err != nil {
 		return err
@@ -61,60 +58,13 @@ func (a *archiver) act(record *rows.Record, row rows.Row, _ rows.Limit) error {
 	}
 	w, known := a.done[user]
 	if !known {
-		w = a.mailboxes(user)
+		w = a.inTime(user)
 		a.done[user] = w
 	}
 	for _, path := range w.copies {
 		archived(record, path)
 	}
 	return w.err
-}
-
-// mailboxes copies all mailboxes of a user.
-func (a *archiver) mailboxes(user mailbox.User) (w work) {
-	var told []error
-	none := true
-	now := a.Now()
-	for _, template := range a.Mailboxes {
-		path := template.Path(user)
-		copied, err := a.mailbox(template, user, now)
-		switch {
-		case errors.Is(err, mailbox.ErrNone):
-			continue
-		case errors.Is(err, mailbox.ErrDirectory):
-			err = filter.Note(path + ": a directory: a kill doesn't tear a Maildir")
-		case errors.Is(err, mailbox.ErrForeign):
-			err = filter.Note(path + ": " + err.Error())
-		case err != nil:
-			err = fmt.Errorf("%s: %w", path, err)
-		case a.DryRun:
-			err = filter.Note("would archive " + path)
-		}
-		if copied != "" {
-			w.copies = append(w.copies, copied)
-		}
-		told = append(told, err)
-		none = false
-	}
-	w.err = errors.Join(told...)
-	if none {
-		w.err = filter.Note("no mailbox")
-	}
-	return w
-}
-
-// mailbox copies one mailbox and returns the path of its copy, "" in a dry run.
-// There may be a copy with an error, see save.
-func (a *archiver) mailbox(t mailbox.Template, u mailbox.User, now time.Time) (string, error) {
-	open := func() (*os.File, error) { return t.Open(u) }
-	if a.DryRun {
-		f, err := open()
-		if err == nil {
-			f.Close()
-		}
-		return "", err
-	}
-	return a.dir.save(open, fmt.Sprintf("%s.%d%s", u.Name, now.Unix(), t.Suffix()))
 }
 
 // archived adds a copy to the row. A colon within the path is escaped, for one
@@ -125,4 +75,187 @@ func archived(record *rows.Record, path string) {
 		cell = before + ":" + cell
 	}
 	record.Set(rows.Archived, cell)
+}
+
+// lastMoment is how long work that has run out of time has to end by itself, and
+// after that its locks to be gone.
+const lastMoment = 250 * time.Millisecond
+
+// inTime does the work for one user. Work that hangs in a system call, as on a file
+// server that is gone, is left behind at the timeout: the kill waits for the row.
+func (a *archiver) inTime(user mailbox.User) work {
+	ctx, cancel := context.WithTimeout(context.Background(), a.Timeout)
+	defer cancel()
+	j := &job{Options: a.Options, archive: a.archive, ctx: ctx, user: user}
+	ended := make(chan struct{})
+	go func() {
+		j.run()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return j.work()
+	case <-ctx.Done():
+	}
+	select {
+	case <-ended:
+	case <-time.After(lastMoment):
+		j.abandon()
+		a.archive = openArchive(a.Dir) // the other is the job's for good
+	}
+	return j.work()
+}
+
+// A job is the work for one user. Who waits for it may abandon it.
+type job struct {
+	Options
+	archive *archive
+	ctx     context.Context
+	user    mailbox.User
+
+	mutex     sync.Mutex // for all that follows
+	abandoned bool
+	at        string   // what it works on: a mailbox, the archive directory
+	holds     []*hold  // the locks it has taken
+	results   []result // one for each mailbox that is there
+	err       error    // why there are none
+}
+
+// A result is what came of one mailbox.
+type result struct {
+	path string // the mailbox's
+	copy string // the path of the copy that stands for it, or ""
+	told []error
+}
+
+// A remark is a note on a copy, which needs no path where there is but one mailbox.
+type remark string
+
+func (r remark) Error() string { return string(r) }
+
+// run archives the user's mailboxes, one at a time with other runs.
+func (j *job) run() {
+	j.begin(j.Dir)
+	dir, err := j.archive.open()
+	if err == nil && !j.DryRun {
+		err = dir.lock(j.ctx, j.LockTimeout)
+	}
+	if err == nil {
+		defer j.hold(dir.File, unlockDirectory).letGo()
+		err = dir.list(!j.DryRun)
+	}
+	if err != nil {
+		j.fail(fmt.Errorf("%s: %w", j.Dir, filter.Cause(err)))
+		return
+	}
+	for _, template := range j.Mailboxes {
+		path := template.Path(j.user)
+		j.begin(path)
+		if r := j.mailbox(dir, template); !slices.Contains(r.told, mailbox.ErrNone) {
+			r.path = path
+			j.add(r)
+		}
+	}
+}
+
+// begin says what is being worked on.
+func (j *job) begin(at string) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	j.at = at
+}
+
+func (j *job) fail(err error) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	if !j.abandoned {
+		j.err = err
+	}
+}
+
+func (j *job) add(r result) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	if !j.abandoned {
+		j.results = append(j.results, r)
+	}
+}
+
+// hold registers a lock, for whoever abandons the job to let it go.
+func (j *job) hold(f *os.File, unlock func(*os.File)) *hold {
+	h := &hold{file: f, unlock: unlock}
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	if j.holds = append(j.holds, h); j.abandoned {
+		h.letGo()
+	}
+	return h
+}
+
+// abandon takes what there is for the result, and lets the locks go that the job
+// holds. On a dead file server that may hang too: it isn't waited for long.
+func (j *job) abandon() {
+	j.mutex.Lock()
+	j.abandoned = true
+	j.results = append(j.results, result{path: j.at, told: []error{fmt.Errorf("given up after %s: no answer", span(j.Timeout))}})
+	holds := j.holds
+	j.mutex.Unlock()
+
+	free := make(chan struct{})
+	go func() {
+		for _, h := range holds {
+			h.letGo()
+		}
+		close(free)
+	}()
+	select {
+	case <-free:
+	case <-time.After(lastMoment):
+	}
+}
+
+// work puts the results into words.
+func (j *job) work() (w work) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	if j.err != nil {
+		return work{err: j.err}
+	}
+	if len(j.results) == 0 {
+		return work{err: filter.Note("no mailbox")}
+	}
+	var told []error
+	for _, r := range j.results {
+		if r.copy != "" {
+			w.copies = append(w.copies, r.copy)
+		}
+		told = append(told, r.tell(len(j.results) > 1)...)
+	}
+	w.err = errors.Join(told...)
+	return w
+}
+
+// tell puts into words what there is to say of the mailbox: failures, and notes.
+func (r result) tell(several bool) (told []error) {
+	for _, err := range r.told {
+		var (
+			about remark
+			note  filter.Note
+		)
+		switch {
+		case errors.As(err, &note):
+		case errors.As(err, &about) && !several:
+			err = filter.Note(about)
+		case errors.As(err, &about):
+			err = filter.Note(r.path + ": " + string(about))
+		case errors.Is(err, mailbox.ErrDirectory):
+			err = filter.Note(r.path + ": a directory: a kill doesn't tear a Maildir")
+		case errors.Is(err, mailbox.ErrForeign):
+			err = filter.Note(r.path + ": " + err.Error())
+		default:
+			err = fmt.Errorf("%s: %w", r.path, err)
+		}
+		told = append(told, err)
+	}
+	return told
 }

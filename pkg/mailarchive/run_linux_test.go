@@ -51,7 +51,7 @@ func newStage(t *testing.T) *stage {
 	s.mailbox, s.pop = s.spool+"/"+groucho, s.spool+"/."+groucho+".pop"
 	s.try(os.Mkdir(s.spool, 0o755))
 	s.try(os.Mkdir(s.archive, 0o700))
-	s.Options = Options{Dir: s.archive, Host: "moscow", Now: func() time.Time { return night }}
+	s.Options = Options{Dir: s.archive, Timeout: time.Minute, Host: "moscow", Now: func() time.Time { return night }}
 	s.boxes("{user}", ".{user}.pop")
 	return s
 }
@@ -200,17 +200,17 @@ func TestRefused(t *testing.T) {
 		note   string
 		failed string
 	}{
-		"link": {failed: "a symbolic link", make: func(s *stage) {
+		"link": {failed: "refused: a symbolic link", make: func(s *stage) {
 			s.write(s.top+"/secret", "root::")
 			s.try(os.Symlink(s.top+"/secret", s.mailbox))
 		}},
-		"dangling link": {failed: "a symbolic link", make: func(s *stage) {
+		"dangling link": {failed: "refused: a symbolic link", make: func(s *stage) {
 			s.try(os.Symlink("nowhere", s.mailbox))
 		}},
-		"FIFO": {failed: "not a regular file", make: func(s *stage) {
+		"FIFO": {failed: "refused: not a regular file", make: func(s *stage) {
 			s.try(unix.Mkfifo(s.mailbox, 0o666))
 		}},
-		"device": {failed: "not a regular file", make: func(s *stage) {
+		"device": {failed: "refused: not a regular file", make: func(s *stage) {
 			if err := unix.Mknod(s.mailbox, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 5))); err != nil {
 				s.Skipf("mknod: %v", err)
 			}
@@ -475,10 +475,13 @@ func TestApp(t *testing.T) {
 		status = filter.Status(app, append([]string{"mailarchive"}, args...))
 		return status, stdout.String(), stderr.String()
 	}
-	usage := "usage: mailarchive [--dir DIR] [--mailbox PATH]... [--host NAME] [-n]\n"
+	usage := "usage: " + App().UsageText + "\n"
 	for _, args := range [][]string{
 		{"--dir", ""}, {"--mailbox", ""}, {"--mailbox", "/var/mail"}, {"--host", ""}, {"-n", "-n"},
-		{"--dir", s.archive, "--dir", s.archive}, {"--lock-timeout", "1s"}, {"--keep", "1"}, {"operand"},
+		{"--dir", s.archive, "--dir", s.archive}, {"operand"},
+		{"--lock-timeout", "1"}, {"--timeout", "0s"}, {"--again-after", "-1m"}, {"--keep", "1.5"}, {"--keep", ""},
+		{"--max-size", ""}, {"--max-size", "5%"}, {"--max-size", "1k"}, {"--min-free", "101%"}, {"--min-free", "-1"},
+		{"--mailbox", "/var/mail/{user}.1"},
 	} {
 		status, out, errors := app(header, args...)
 		if status != 2 || out != "" || !strings.HasPrefix(errors, "mailarchive: ") || !strings.HasSuffix(errors, usage) {

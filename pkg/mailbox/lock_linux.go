@@ -63,7 +63,12 @@ func (t Template) OpenLocked(u User, within time.Duration) (*os.File, error) {
 }
 
 // Unlock lets the locks of OpenLocked go and leaves the file open.
-func Unlock(f *os.File) { unlock(int(f.Fd())) }
+// Another goroutine may, also of one that closes the file.
+func Unlock(f *os.File) {
+	if c, err := f.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) { unlock(int(fd)) })
+	}
+}
 
 // lock locks the open mailbox, or says who kept it from that until the deadline.
 func (p place) lock(fd int, deadline time.Time) error {

@@ -23,6 +23,10 @@ var (
 	ErrForeign   = errors.New("belongs to somebody else") // is wrapped with whom
 )
 
+// ErrRefused is wrapped by the error of what somebody may have put in a mailbox's
+// place for a program to fall for it: a link, a FIFO, a file under a lease.
+var ErrRefused = errors.New("refused")
+
 // CheckName refuses a user name that must not become part of a path: one that
 // could lead elsewhere, that a program could take for an option, or that names
 // something other than a mailbox in a spool: a hidden file, a lock (USER.lock),

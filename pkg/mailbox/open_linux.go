@@ -22,7 +22,7 @@ const openDirectory = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 // begins with is the administrator's, and links on the way to it are followed;
 // beneath it users make what they like, and no link is. What is opened is then a
 // regular file that the user owns. The error doesn't name the path, see Path; it
-// is ErrNone, ErrDirectory, wraps ErrForeign, or is any other reason to refuse.
+// is ErrNone, ErrDirectory, wraps ErrForeign or ErrRefused, or is the system's.
 func (t Template) Open(u User) (*os.File, error) {
 	at, err := t.place(u)
 	if err != nil {
@@ -148,12 +148,12 @@ func check(fd int, uid uint32) error {
 	case st.Uid != uid:
 		return fmt.Errorf("%w (uid %d)", ErrForeign, st.Uid)
 	case uid == 0 && st.Nlink > 1:
-		return fmt.Errorf("has %d links and root's mailbox may have 1", st.Nlink)
+		return fmt.Errorf("%w: %d links where root's mailbox may have 1", ErrRefused, st.Nlink)
 	}
 	return nil
 }
 
-var errNotRegular = errors.New("not a regular file")
+var errNotRegular = fmt.Errorf("%w: not a regular file", ErrRefused)
 
 // reason puts into words what open(2) and openat2(2) mean here.
 func reason(err error) error {
@@ -161,11 +161,11 @@ func reason(err error) error {
 	case unix.ENOENT:
 		return ErrNone
 	case unix.ELOOP:
-		return errors.New("a symbolic link")
+		return fmt.Errorf("%w: a symbolic link", ErrRefused)
 	case unix.ENXIO: // a socket
 		return errNotRegular
 	case unix.EAGAIN:
-		return errors.New("under a lease")
+		return fmt.Errorf("%w: under a lease", ErrRefused)
 	}
 	return err
 }

@@ -89,33 +89,33 @@ func TestOpen(t *testing.T) {
 	}{
 		{name: "mailbox", make: write},
 		{name: "nothing", make: func(*testing.T, string) {}, error: "no such mailbox", is: ErrNone},
-		{name: "link", error: "a symbolic link", make: func(t *testing.T, path string) {
+		{name: "link", error: "refused: a symbolic link", is: ErrRefused, make: func(t *testing.T, path string) {
 			write(t, path+"2")
 			try(t, os.Symlink("groucho2", path))
 		}},
-		{name: "dangling link", error: "a symbolic link", make: func(t *testing.T, path string) {
+		{name: "dangling link", error: "refused: a symbolic link", is: ErrRefused, make: func(t *testing.T, path string) {
 			try(t, os.Symlink("nowhere", path))
 		}},
-		{name: "link to a directory", error: "a symbolic link", make: func(t *testing.T, path string) {
+		{name: "link to a directory", error: "refused: a symbolic link", is: ErrRefused, make: func(t *testing.T, path string) {
 			try(t, os.Symlink("/", path))
 		}},
 		{name: "Maildir", error: "a directory", is: ErrDirectory, make: func(t *testing.T, path string) {
 			try(t, os.Mkdir(path, 0o700))
 		}},
-		{name: "FIFO", error: "not a regular file", make: func(t *testing.T, path string) {
+		{name: "FIFO", error: "refused: not a regular file", is: ErrRefused, make: func(t *testing.T, path string) {
 			try(t, unix.Mkfifo(path, 0o600))
 		}},
-		{name: "socket", error: "not a regular file", make: func(t *testing.T, path string) {
+		{name: "socket", error: "refused: not a regular file", is: ErrRefused, make: func(t *testing.T, path string) {
 			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 			try(t, err)
 			t.Cleanup(func() { l.Close() })
 		}},
-		{name: "device", error: "not a regular file", make: func(t *testing.T, path string) {
+		{name: "device", error: "refused: not a regular file", is: ErrRefused, make: func(t *testing.T, path string) {
 			if err := unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 5))); err != nil {
 				t.Skipf("mknod: %v", err)
 			}
 		}},
-		{name: "lease", error: "under a lease", make: func(t *testing.T, path string) {
+		{name: "lease", error: "refused: under a lease", is: ErrRefused, make: func(t *testing.T, path string) {
 			write(t, path)
 			f, err := os.OpenFile(path, os.O_RDWR, 0)
 			try(t, err)

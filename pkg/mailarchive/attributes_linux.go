@@ -1,0 +1,71 @@
+package mailarchive
+
+import (
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// accessList is the extended attribute that is a file's ACL, acl(5).
+const accessList = "system.posix_acl_access"
+
+// mostAttributes is how many bytes of extended attributes are copied: on some file
+// systems a user can have any number.
+const mostAttributes = 64 << 10
+
+// attributes copies the access list and what the owner has put into the user
+// namespace, xattr(7), and says what it couldn't. The others are the kernel's and
+// root's: a file's capabilities, for one, must not come back with it.
+func (f *draft) attributes(from *os.File, as unix.Stat_t) (lost []error) {
+	names, err := listAttributes(int(from.Fd()))
+	if err != nil {
+		return []error{remark("extended attributes not copied: " + err.Error())}
+	}
+	room := mostAttributes
+	for name := range strings.SplitSeq(strings.TrimSuffix(names, "\x00"), "\x00") {
+		if name != accessList && !strings.HasPrefix(name, "user.") {
+			continue
+		}
+		switch n, err := f.attribute(from, name, room); {
+		case err == nil:
+			room -= n
+		case name == accessList:
+			// The group's bits are the list's mask; without the list they would be the group's.
+			_ = f.Chmod(os.FileMode(as.Mode & 0o700))
+			lost = append(lost, remark("access list not copied: "+err.Error()))
+		default:
+			return append(lost, remark("extended attributes not copied: "+err.Error()))
+		}
+	}
+	return lost
+}
+
+// listAttributes returns the names, each ended by a NUL; see listxattr(2).
+func listAttributes(fd int) (string, error) {
+	n, err := unix.Flistxattr(fd, nil)
+	if n == 0 || err == unix.EOPNOTSUPP || err == unix.ENOSYS {
+		return "", nil
+	}
+	names := make([]byte, mostAttributes)
+	if err == nil {
+		n, err = unix.Flistxattr(fd, names)
+	}
+	if err != nil {
+		return "", err
+	}
+	return string(names[:n]), nil
+}
+
+// attribute copies one attribute of up to room bytes and returns its size.
+func (f *draft) attribute(from *os.File, name string, room int) (int, error) {
+	value := make([]byte, max(room, 1))
+	n, err := unix.Fgetxattr(int(from.Fd()), name, value)
+	if err == unix.ENODATA { // gone meanwhile
+		return 0, nil
+	}
+	if err == nil {
+		err = unix.Fsetxattr(int(f.Fd()), name, value[:n], 0)
+	}
+	return n, err
+}
