@@ -163,12 +163,15 @@ type draft struct {
 	temporary string // what it is called meanwhile, "" for nothing
 }
 
+// unnamed is openat(2)'s flag for a file without a name; a variable for tests.
+var unnamed = unix.O_TMPFILE
+
 // draft makes a draft of a file to be called name. Where it can it has no name at
 // all until then, so that nothing of it is left whenever the machine stops.
 func (d *directory) draft(name string) (*draft, error) {
 	const flags = unix.O_RDWR | unix.O_CLOEXEC
 	temporary := ""
-	fd, err := unix.Openat(int(d.Fd()), ".", flags|unix.O_TMPFILE, 0o600)
+	fd, err := unix.Openat(int(d.Fd()), ".", flags|unnamed, 0o600)
 	if err == unix.EOPNOTSUPP || err == unix.EISDIR { // open(2): the file system or the kernel lacks it
 		temporary = fmt.Sprintf(".%s.tmp%d", name, os.Getpid())
 		fd, err = unix.Openat(int(d.Fd()), temporary, flags|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)

@@ -1,9 +1,11 @@
 package mailarchive
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +16,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"stormcheck/pkg/filter"
 )
 
 func TestArchiveDirectory(t *testing.T) {
@@ -63,22 +67,42 @@ func TestArchiveDirectory(t *testing.T) {
 	s.gives(s.archive+"/"+groucho+"."+epoch, "", "")
 }
 
-// notmpfile runs f where the file system seems to have no O_TMPFILE.
+// notmpfile runs f where the file system seems to have no O_TMPFILE: to this process,
+// as on an old kernel, and to those that f starts.
 func notmpfile(t *testing.T, f func()) {
-	var err error
+	defer func(was int) { unnamed = was }(unnamed)
+	unnamed = unix.O_DIRECTORY
+	const flags = 16 + 2*8 // where seccomp_data has openat's third argument, seccomp(2)
+	if err := filtered([]unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 3, K: unix.SYS_OPENAT},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: flags},
+		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, Jf: 1, K: unix.O_TMPFILE &^ unix.O_DIRECTORY},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EOPNOTSUPP)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}, f); err != nil {
+		t.Skipf("seccomp: %v", err)
+	}
+}
+
+// denied runs f, which starts a process to which the kernel answers system call nr
+// with errno.
+func denied(nr uint32, errno unix.Errno, f func()) error {
+	return filtered([]unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: nr},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}, f)
+}
+
+// filtered runs f on a thread with a filter for system calls, which those that are
+// started from it get too.
+func filtered(program []unix.SockFilter, f func()) (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // for good: the thread ends with its filter
-		const flags = 16 + 2*8 // where seccomp_data has openat's third argument, seccomp(2)
-		program := []unix.SockFilter{
-			{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
-			{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 3, K: unix.SYS_OPENAT},
-			{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: flags},
-			{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, Jf: 1, K: unix.O_TMPFILE &^ unix.O_DIRECTORY},
-			{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EOPNOTSUPP)},
-			{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
-		}
 		err = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 		if err == nil {
 			err = unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER,
@@ -88,9 +112,8 @@ func notmpfile(t *testing.T, f func()) {
 			f()
 		}
 	}()
-	if <-done; err != nil {
-		t.Skipf("seccomp: %v", err)
-	}
+	<-done
+	return err
 }
 
 // eachWay runs f with the two ways to make a file.
@@ -114,6 +137,57 @@ func TestTemporaryName(t *testing.T) {
 	s.archiveHolds(fmt.Sprintf(".x.tmp%d", os.Getpid()))
 	f.discard()
 	s.archiveHolds()
+}
+
+func TestReadOnly(t *testing.T) {
+	eachWay(t, func(s *stage) {
+		s.tmpfs("ro")
+		s.write(s.mailbox, "From chico\n")
+		if archived, _, errors := s.row(); archived != "" || !strings.HasSuffix(errors, ": open "+s.archive+": read-only file system") {
+			s.Errorf("archived %q, errors %q", archived, errors)
+		}
+	})
+}
+
+// In a pipe that stands the archive directory may be made anew, or only then, or
+// come to be unfit.
+func TestStanding(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	s.try(os.Remove(s.archive))
+	in, feed := io.Pipe()
+	read, out := io.Pipe()
+	go func() {
+		_ = Run(s.Options, filter.Env{In: in, Out: out, Report: func(error) {}})
+		out.Close()
+	}()
+	lines := bufio.NewReader(read)
+	at := night
+	next := func(want string) {
+		t.Helper()
+		at = at.Add(time.Second)
+		go func() {
+			_, _ = io.WriteString(feed, strings.Replace(due(groucho, groucho), "2000-04-25T05:17:02Z", at.Format(time.RFC3339), 1))
+		}()
+		if line, err := lines.ReadString('\n'); err != nil || !strings.Contains(line, want) {
+			t.Errorf("%v: %s; want %s", err, line, want)
+		}
+	}
+	go func() { _, _ = io.WriteString(feed, header) }()
+	_, _ = lines.ReadString('\n')
+	next(s.archive + ": no such file or directory")
+	s.try(os.Mkdir(s.archive, 0o700))
+	next(s.name(night) + ",")
+	s.try(os.Rename(s.archive, s.archive+"2"))
+	s.try(os.Mkdir(s.archive, 0o700))
+	next(s.name(night) + ",")
+	s.holds(s.name(night), "From chico\n")
+	s.try(os.Chmod(s.archive, 0o777))
+	next(s.archive + ": writable by group or others")
+	feed.Close()
+	if rest, err := io.ReadAll(lines); err != nil || len(rest) > 0 {
+		t.Errorf("%q, %v", rest, err)
+	}
 }
 
 func TestNameTaken(t *testing.T) {

@@ -125,7 +125,7 @@ func (d *directory) sweep() {
 // isTemporary knows the names that draft makes.
 func isTemporary(name string) bool {
 	dot := strings.LastIndex(name, ".tmp")
-	if dot < 0 || name[0] != '.' {
+	if dot < 1 || name[0] != '.' {
 		return false
 	}
 	_, err := strconv.ParseUint(name[dot+len(".tmp"):], 10, 31)

@@ -1,6 +1,7 @@
 package mailarchive
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
@@ -35,6 +36,87 @@ func TestLikeCp(t *testing.T) {
 			}
 			s.holds(name, "From chico\n")
 		})
+	}
+}
+
+// attributes are a file's extended attributes, its access list among them.
+func (s *stage) attributes(path string) map[string]string {
+	s.Helper()
+	names, value := make([]byte, 1<<16), make([]byte, 1<<16)
+	n, err := unix.Llistxattr(path, names)
+	s.try(err)
+	all := map[string]string{}
+	for name := range strings.SplitSeq(string(names[:n]), "\x00") {
+		if name != "" {
+			n, err := unix.Lgetxattr(path, name, value)
+			s.try(err)
+			all[name] = string(value[:n])
+		}
+	}
+	return all
+}
+
+// acl lets user 4242 read a file of mode 0640, as setfacl(1) would write it.
+const acl = "\x02\x00\x00\x00" +
+	"\x01\x00\x06\x00\xff\xff\xff\xff" + "\x02\x00\x04\x00\x92\x10\x00\x00" + "\x04\x00\x00\x00\xff\xff\xff\xff" +
+	"\x10\x00\x04\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff"
+
+// The access list comes with it as with cp -p, and what the owner has set as with
+// cp --preserve=xattr, but nothing of root's.
+func TestAttributes(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	set := func(name, value string) error { return unix.Setxattr(s.mailbox, name, []byte(value), 0) }
+	if err := set(accessList, acl); err != nil {
+		t.Skipf("setxattr: %v", err)
+	}
+	cp := func(flags ...string) map[string]string {
+		to := s.top + "/cp"
+		if out, err := exec.Command("cp", append(flags, s.mailbox, to)...).CombinedOutput(); err != nil {
+			t.Skipf("cp: %v: %s", err, out)
+		}
+		return s.attributes(to)
+	}
+	s.gives(s.name(night), "", "")
+	if got, want := s.attributes(s.name(night)), cp("-p"); !maps.Equal(got, want) || got[accessList] != acl {
+		t.Errorf("%q, cp has %q", got, want)
+	}
+	s.try(set("user.comment", "Why a duck?"))
+	s.try(set("user.empty", ""))
+	want := cp("-p", "--preserve=xattr")
+	if os.Geteuid() == 0 {
+		s.try(set("trusted.roots", "x"))
+	}
+	s.gives(s.name(night)+".1", "", "")
+	if got := s.attributes(s.name(night) + ".1"); !maps.Equal(got, want) || got["user.comment"] != "Why a duck?" {
+		t.Errorf("%q, cp has %q", got, want)
+	}
+}
+
+// Where there are no access lists the group must not get what was the list's mask.
+func TestNoAttributes(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	if err := unix.Setxattr(s.mailbox, accessList, []byte(acl), 0); err != nil {
+		t.Skipf("setxattr: %v", err)
+	}
+	cmd := s.command("--min-free", "0")
+	var out []byte
+	if err := denied(unix.SYS_FSETXATTR, unix.EOPNOTSUPP, func() { out, _ = cmd.CombinedOutput() }); err != nil {
+		t.Skipf("seccomp: %v", err)
+	}
+	if !strings.Contains(string(out), ",mailarchive: access list not copied: operation not supported,\n") {
+		t.Errorf("%s", out)
+	}
+	entries, err := os.ReadDir(s.archive)
+	s.try(err)
+	for _, e := range entries {
+		if st := s.stat(s.archive + "/" + e.Name()); st.Mode&0o777 != 0o600 {
+			t.Errorf("mode %o", st.Mode)
+		}
+	}
+	if len(entries) != 1 {
+		t.Errorf("%v", entries)
 	}
 }
 

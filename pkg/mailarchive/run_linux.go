@@ -90,6 +90,7 @@ func (a *archiver) inTime(user mailbox.User) work {
 	ended := make(chan struct{})
 	go func() {
 		j.run()
+		j.end()
 		close(ended)
 	}()
 	select {
@@ -114,6 +115,7 @@ type job struct {
 	user    mailbox.User
 
 	mutex     sync.Mutex // for all that follows
+	ended     bool
 	abandoned bool
 	at        string   // what it works on: a mailbox, the archive directory
 	holds     []*hold  // the locks it has taken
@@ -181,6 +183,15 @@ func (j *job) add(r result) {
 	}
 }
 
+// end and abandon are called once each at most; the later closes what nobody needs.
+func (j *job) end() {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	if j.ended = true; j.abandoned {
+		j.archive.close()
+	}
+}
+
 // hold registers a lock, for whoever abandons the job to let it go.
 func (j *job) hold(f *os.File, unlock func(*os.File)) *hold {
 	h := &hold{file: f, unlock: unlock}
@@ -199,6 +210,9 @@ func (j *job) abandon() {
 	j.abandoned = true
 	j.results = append(j.results, result{path: j.at, told: []error{fmt.Errorf("given up after %s: no answer", span(j.Timeout))}})
 	holds := j.holds
+	if j.ended {
+		j.archive.close()
+	}
 	j.mutex.Unlock()
 
 	free := make(chan struct{})

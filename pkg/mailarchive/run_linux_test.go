@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -136,7 +137,34 @@ func (s *stage) pass(in string) (out string, reports []string) {
 // Errors are to be reported too, and in the same words.
 func (s *stage) row() (archived, notes, errors string) {
 	s.Helper()
-	return s.cells(due(groucho, groucho))
+	now := s.Now().UTC().Format(time.RFC3339)
+	return s.cells(strings.Replace(due(groucho, groucho), "2000-04-25T05:17:02Z", now, 1))
+}
+
+// at sets the clock.
+func (s *stage) at(now time.Time) { s.Now = func() time.Time { return now } }
+
+// name is the path of the user's copy that began then.
+func (s *stage) name(began time.Time) string {
+	return fmt.Sprintf("%s/%s.%d", s.archive, groucho, began.Unix())
+}
+
+// TestMain makes this test binary mailarchive, where MAILARCHIVE says so.
+func TestMain(m *testing.M) {
+	if os.Getenv("MAILARCHIVE") != "" {
+		filter.Main(App())
+	}
+	os.Exit(m.Run())
+}
+
+// command is mailarchive as a process of its own, with a row of now on its input.
+func (s *stage) command(flags ...string) *exec.Cmd {
+	args := []string{"--dir", s.archive, "--host", "moscow", "--mailbox", s.spool + "/{user}", "--mailbox", s.spool + "/.{user}.pop"}
+	cmd := exec.Command("/proc/self/exe", append(args, flags...)...)
+	cmd.Env = append(os.Environ(), "MAILARCHIVE=1", "GORACE=atexit_sleep_ms=10")
+	now := time.Now().UTC().Format(time.RFC3339)
+	cmd.Stdin = strings.NewReader(header + strings.Replace(due(groucho, groucho), "2000-04-25T05:17:02Z", now, 1))
+	return cmd
 }
 
 func (s *stage) cells(row string) (archived, notes, errors string) {

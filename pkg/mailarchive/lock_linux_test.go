@@ -1,0 +1,173 @@
+package mailarchive
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockToWrite takes the lock of a mail program, or says that it can't.
+func (s *stage) lockToWrite() (f *os.File, err error) {
+	s.Helper()
+	f, err = os.OpenFile(s.mailbox, os.O_RDWR, 0)
+	s.try(err)
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// While it is copied nobody gets the mailbox to write, and as soon as the row is out
+// everybody does.
+func TestLocked(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	copies := 0
+	s.copied = func() {
+		copies++
+		if f, err := s.lockToWrite(); err == nil {
+			f.Close()
+			t.Error("somebody else has the lock")
+		}
+	}
+	s.gives(s.name(night), "", "")
+	if copies != 1 {
+		t.Errorf("%d copies", copies)
+	}
+	f, err := s.lockToWrite()
+	s.try(err)
+	f.Close()
+}
+
+func TestNotLocked(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	f, err := os.OpenFile(s.mailbox, os.O_RDWR, 0)
+	s.try(err)
+	defer f.Close()
+	s.try(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	s.LockTimeout = 30 * time.Millisecond
+	begin := time.Now()
+	held := fmt.Sprintf("not locked (held by pid %d)", os.Getpid())
+	s.gives(s.name(night), "mailarchive: "+held+" but unchanged while copied", "")
+	if took := time.Since(begin); took < s.LockTimeout {
+		t.Errorf("waited %s", took)
+	}
+	s.holds(s.name(night), "From chico\n")
+
+	// Three copies, and one lock's time.
+	copies := 0
+	s.copied = func() {
+		copies++
+		_, err := f.WriteAt([]byte{byte('0' + copies)}, 0)
+		s.try(err)
+	}
+	s.LockTimeout = time.Second
+	begin = time.Now()
+	s.gives(s.name(night)+".1", "", "mailarchive: "+s.mailbox+": "+held+" and changed while copied: the copy may be torn")
+	if took := time.Since(begin); copies != 3 || took > 2*s.LockTimeout {
+		t.Errorf("%d copies in %s", copies, took)
+	}
+
+	// With two mailboxes each note says of which.
+	s.copied, s.LockTimeout = nil, 0
+	s.write(s.pop, "")
+	s.gives(s.name(night)+".2:"+s.name(night)+".pop", "mailarchive: "+s.mailbox+": "+held+" but unchanged while copied", "")
+}
+
+// The row's time isn't all spent on the lock.
+func TestTimeToCopy(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	f, err := s.lockToWrite()
+	s.try(err)
+	defer f.Close()
+	s.LockTimeout, s.Timeout = time.Minute, 2*time.Second
+	archived, notes, errors := s.row()
+	if archived != s.name(night) || !strings.HasPrefix(notes, "mailarchive: not locked") || errors != "" {
+		t.Errorf("archived %q, notes %q, errors %q", archived, notes, errors)
+	}
+}
+
+func TestDotlockStands(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	s.write(s.mailbox+".lock", fmt.Sprint(os.Getpid()))
+	s.gives(s.name(night), fmt.Sprintf("mailarchive: not locked (held by %s.lock of pid %d) but unchanged while copied", groucho, os.Getpid()), "")
+	s.holds(s.mailbox+".lock", fmt.Sprint(os.Getpid()))
+}
+
+// A lock isn't held longer than mail programs wait.
+func TestLetGo(t *testing.T) {
+	defer func(was time.Duration) { maxHold = was }(maxHold)
+	maxHold = 20 * time.Millisecond
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	s.copied = func() {
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if f, err := s.lockToWrite(); err == nil {
+				f.Close()
+				return
+			}
+		}
+		t.Error("still locked")
+	}
+	s.gives(s.name(night), "mailarchive: not locked (let go after 20ms) but unchanged while copied", "")
+}
+
+func TestOneAtATime(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	d, err := os.Open(s.archive)
+	s.try(err)
+	defer d.Close()
+	s.try(unix.Flock(int(d.Fd()), unix.LOCK_EX))
+	s.LockTimeout = 20 * time.Millisecond
+	s.gives("", "", "mailarchive: "+s.archive+": locked by another run")
+	s.archiveHolds()
+	s.DryRun = true // takes no lock
+	s.gives("", "mailarchive: would archive "+s.mailbox, "")
+	s.DryRun = false
+
+	// It is waited for.
+	s.LockTimeout = time.Minute
+	go func() {
+		time.Sleep(10 * time.Millisecond)
+		_ = unix.Flock(int(d.Fd()), unix.LOCK_UN)
+	}()
+	s.gives(s.name(night), "", "")
+	s.try(unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB))
+}
+
+// Two runs of one second: one copies, and what it made stands for the other, or is
+// beside the other's.
+func TestTwoRuns(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	var both sync.WaitGroup
+	for range 2 {
+		cmd := s.command("--again-after", "1h", "--min-free", "0")
+		both.Add(1)
+		go func() {
+			defer both.Done()
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), ","+s.archive+"/"+groucho+".") {
+				t.Errorf("%v: %s", err, out)
+			}
+		}()
+	}
+	both.Wait()
+	if entries, _ := os.ReadDir(s.archive); len(entries) != 1 {
+		t.Errorf("the archive holds %v", entries)
+	}
+}
