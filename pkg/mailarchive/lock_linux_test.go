@@ -131,7 +131,8 @@ func TestOneAtATime(t *testing.T) {
 	d, err := os.Open(s.archive)
 	s.try(err)
 	defer d.Close()
-	s.try(unix.Flock(int(d.Fd()), unix.LOCK_EX))
+	fd := int(d.Fd())
+	s.try(unix.Flock(fd, unix.LOCK_EX))
 	s.LockTimeout = 20 * time.Millisecond
 	s.gives("", "", "mailarchive: "+s.archive+": locked by another run")
 	s.archiveHolds()
@@ -143,10 +144,10 @@ func TestOneAtATime(t *testing.T) {
 	s.LockTimeout = time.Minute
 	go func() {
 		time.Sleep(10 * time.Millisecond)
-		_ = unix.Flock(int(d.Fd()), unix.LOCK_UN)
+		_ = unix.Flock(fd, unix.LOCK_UN)
 	}()
 	s.gives(s.name(night), "", "")
-	s.try(unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB))
+	s.try(unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB))
 }
 
 // Two runs of one second: one copies, and what it made stands for the other, or is
