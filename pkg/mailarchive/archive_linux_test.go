@@ -318,7 +318,7 @@ func TestFull(t *testing.T) {
 		s.around(func() {
 			to, err := d.draft("x")
 			s.try(err)
-			if err := j.contents(d, to.File, from, 100_000); !errors.Is(err, unix.ENOSPC) {
+			if err := j.contents(d, to.File, from, s.stat(s.mailbox)); !errors.Is(err, unix.ENOSPC) {
 				s.Error(err)
 			}
 			to.discard()
@@ -349,7 +349,7 @@ func TestWhileCopying(t *testing.T) {
 	} {
 		to, err := d.draft("x")
 		s.try(err)
-		if err := j.contents(d, to.File, from, 40<<20); err == nil || err.Error() != want {
+		if err := j.contents(d, to.File, from, s.stat(s.mailbox)); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 		to.discard()

@@ -13,10 +13,12 @@ import (
 // step is how much is copied between two looks at the time and at what is free.
 const step = 8 << 20
 
-// contents copies the first size bytes of the mailbox, holes as holes, or shares
-// the blocks where the file system can. Where there are fewer bytes by now, the
+// contents copies the mailbox as far as st says, or shares the blocks where the file
+// system can. Holes stay holes: like cp it asks for them only if there are fewer
+// blocks than the size takes. Where there are fewer bytes by now, the
 // copy may be as short as that.
-func (j *job) contents(d *directory, to, from *os.File, size int64) error {
+func (j *job) contents(d *directory, to, from *os.File, st unix.Stat_t) error {
+	size := st.Size
 	if unix.IoctlFileClone(int(to.Fd()), int(from.Fd())) == nil {
 		return nil
 	}
@@ -24,7 +26,10 @@ func (j *job) contents(d *directory, to, from *os.File, size int64) error {
 	defer shown.clear()
 	c := copier{to: int(to.Fd()), from: int(from.Fd())}
 	for at := int64(0); at < size; {
-		start, end, err := data(from, at, size)
+		start, end, err := at, size, error(nil)
+		if st.Blocks*512 < size {
+			start, end, err = data(from, at, size)
+		}
 		for err == nil && start < end {
 			part := min(end, start+step)
 			err = c.copy(start, part)

@@ -119,7 +119,7 @@ func (j *job) copy(d *directory, t mailbox.Template, s series, within time.Durat
 		return failure(err)
 	}
 	defer to.discard()
-	if err := j.contents(d, to.File, from, before.Size); err != nil {
+	if err := j.contents(d, to.File, from, before); err != nil {
 		return failure(err)
 	}
 
