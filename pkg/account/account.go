@@ -73,14 +73,9 @@ func ByUIDs(uids []uint32) (map[uint32]Account, error) {
 
 // ByName looks one account up. The error is ErrNone where there is none.
 func ByName(name string) (Account, error) {
-	var found *Account
-	err := eachInFile(func(a Account) {
-		if found == nil && a.Name == name {
-			found = &a
-		}
-	})
-	if found != nil {
-		return *found, nil
+	text, err := readFile()
+	if a, found := find(text, name); found {
+		return a, nil
 	}
 	if err != nil {
 		return Account{}, err
@@ -128,16 +123,39 @@ func Resolve(user string, uid uint32, known bool) (Account, error) {
 
 // eachInFile passes each entry of /etc/passwd to f.
 func eachInFile(f func(Account)) error {
-	text, err := os.ReadFile(passwd)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	for line := range strings.Lines(string(text)) {
+	text, err := readFile()
+	for line := range strings.Lines(text) {
 		if a, ok := parse(line); ok {
 			f(a)
 		}
 	}
-	return nil
+	return err
+}
+
+// readFile returns the text of /etc/passwd, none where there is no such file.
+func readFile() (string, error) {
+	text, err := os.ReadFile(passwd)
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return string(text), err
+}
+
+// find returns the first entry of that name. It parses no other line: a machine may
+// have many thousands, and a stream a row for each.
+func find(text, name string) (Account, bool) {
+	for at := 0; ; at++ {
+		next := strings.Index(text[at:], name+":")
+		if next < 0 {
+			return Account{}, false
+		}
+		if at += next; at == 0 || text[at-1] == '\n' {
+			line, _, _ := strings.Cut(text[at:], "\n")
+			if a, ok := parse(line); ok && a.Name == name {
+				return a, true
+			}
+		}
+	}
 }
 
 // parse reads a line of passwd(5). A NIS entry (+, -) isn't an account.
