@@ -1,8 +1,6 @@
 package mailarchive
 
 import (
-	"bufio"
-	"bytes"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -171,11 +169,10 @@ func TestOrder(t *testing.T) {
 			`flock\(\d+<` + dir + `>, LOCK_UN\) += 0`,
 			`write\(1<.*/` + groucho + `\.\d+`,
 		}
-		lines := bufio.NewScanner(bytes.NewReader(text))
-		for lines.Scan() && len(steps) > 0 {
-			if regexp.MustCompile(steps[0]).MatchString(lines.Text()) {
+		for _, line := range calls(string(text)) {
+			if len(steps) > 0 && regexp.MustCompile(steps[0]).MatchString(line) {
 				steps = steps[1:]
-			} else if strings.Contains(lines.Text(), "write(1<") && strings.Contains(lines.Text(), s.archive) {
+			} else if strings.Contains(line, "write(1<") && strings.Contains(line, s.archive) {
 				break
 			}
 		}
@@ -183,6 +180,24 @@ func TestOrder(t *testing.T) {
 			s.Errorf("not seen in time: %s in\n%s", steps[0], text)
 		}
 	})
+}
+
+// calls returns the lines of a trace, in the order in which the calls ended: strace
+// breaks a line off where another thread's comes between.
+func calls(trace string) (lines []string) {
+	begun := map[string]string{}
+	for line := range strings.Lines(trace) {
+		pid, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if first, ok := strings.CutSuffix(rest, "<unfinished ...>"); ok {
+			begun[pid] = first
+			continue
+		}
+		if _, last, ok := strings.Cut(rest, " resumed>"); ok {
+			rest = begun[pid] + last
+		}
+		lines = append(lines, rest)
+	}
+	return lines
 }
 
 // A file system that doesn't answer holds nobody up: the row is passed on in time,
