@@ -32,6 +32,7 @@ func races(t *testing.T) time.Duration {
 func TestSwapped(t *testing.T) {
 	s := newStage(t)
 	s.write(s.spool+"/mine", "From chico\n")
+	s.write(s.mailbox, "From harpo\n")
 	s.try(os.WriteFile(s.top+"/secret", []byte("root::"), 0o600))
 	secret := s.top + "/secret"
 	if os.Geteuid() != 0 { // anything that isn't his will do, and is to be read
@@ -41,7 +42,7 @@ func TestSwapped(t *testing.T) {
 	_ = os.Link(secret, s.spool+"/hard")
 	s.try(unix.Mkfifo(s.spool+"/fifo", 0o666))
 	s.try(os.Mkdir(s.spool+"/dir", 0o755))
-	s.try(os.Symlink("/dev/zero", s.spool+"/zero"))
+	s.try(os.Symlink("/dev/zero", s.spool+"/zero")) // without end
 	stop, stopped := make(chan bool), make(chan bool)
 	var swaps atomic.Int64
 	go func() {
@@ -60,7 +61,6 @@ func TestSwapped(t *testing.T) {
 			}
 		}
 	}()
-	s.write(s.mailbox, "From harpo\n")
 	copies, refused := 0, 0
 	for end := time.Now().Add(races(t)); time.Now().Before(end); {
 		out, _ := s.pass(header + due(groucho, groucho))
