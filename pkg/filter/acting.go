@@ -23,6 +23,18 @@ type Acting struct {
 	// Act does what is due from limit on. Of what it returns, one error or several
 	// joined, a Note goes into the row's notes, and anything else is a failure.
 	Act func(record *rows.Record, row rows.Row, limit rows.Limit) error
+	// Together, where set, is called instead of Act, with all rows that are due and
+	// have been read without waiting, in their order. They are of one snapshot, and
+	// as many as a Reader's buffer holds at most.
+	Together func(due []*Due)
+}
+
+// A Due is a row that has the action.
+type Due struct {
+	Record *rows.Record // to be filled
+	Row    rows.Row
+	Limit  rows.Limit
+	Err    error // to be set: what Act would return
 }
 
 // A Note is a remark on a row that is no failure.
@@ -41,63 +53,103 @@ const (
 // from its work.
 func (a Acting) Run(env Env) error {
 	OutliveReader()
-	out := rows.NewWriter(env.Out)
-	write := func(record *rows.Record) error {
-		_ = out.Write(record.Cells()) // env.Out remembers a failure
-		return nil
-	}
-	defer out.Flush()
+	q := queue{Acting: a, env: env, out: rows.NewWriter(env.Out)}
+	defer q.out.Flush()
+	defer q.act()
 	return Stream{
 		Need:   append([]rows.Column{rows.Time, rows.Host, rows.User, rows.Actions}, a.Needs...),
 		Adds:   append(a.Fills, rows.Notes, rows.Errors),
-		Idle:   func() error { out.Flush(); return nil },
-		Header: write,
-		Row: func(record *rows.Record) error {
-			limit, due, err := rows.FindAction(record.Get(rows.Actions), a.Action)
-			if due && err == nil {
-				out.Flush() // no row waits for another's action
-				err = a.act(record, limit)
-			}
-			a.tell(env, record, err)
-			return write(record)
-		},
+		Idle:   func() error { q.act(); q.out.Flush(); return nil },
+		Header: func(record *rows.Record) error { q.act(); q.write(record); return nil },
+		Row:    func(record *rows.Record) error { q.row(record); return nil },
 	}.Run(env.In, env.Report)
 }
 
-// act acts on a row of this host and of now.
-func (a Acting) act(record *rows.Record, limit rows.Limit) error {
+// A queue holds the rows that wait for the action, and those behind them.
+type queue struct {
+	Acting
+	env     Env
+	out     *rows.Writer
+	records []*rows.Record
+	due     []*Due
+}
+
+func (q *queue) write(record *rows.Record) { _ = q.out.Write(record.Cells()) } // env.Out remembers a failure
+
+// row queues a row that is due and fit, or behind one that is, and writes any other.
+func (q *queue) row(record *rows.Record) {
+	limit, due, err := rows.FindAction(record.Get(rows.Actions), q.Action)
+	var row rows.Row
+	if due && err == nil {
+		q.out.Flush() // no row waits for another's action
+		row, err = q.fit(record)
+	}
+	q.tell(record, err)
+	if due = due && err == nil; !due && len(q.due) == 0 {
+		q.write(record)
+		return
+	}
+	record = record.Keep()
+	q.records = append(q.records, record)
+	if due {
+		q.due = append(q.due, &Due{Record: record, Row: row, Limit: limit})
+	}
+	if q.Together == nil {
+		q.act()
+	}
+}
+
+// act does what is due, and writes the rows.
+func (q *queue) act() {
+	if q.Together != nil && len(q.due) > 0 {
+		q.Together(q.due)
+	}
+	for _, d := range q.due {
+		if q.Together == nil {
+			d.Err = q.Act(d.Record, d.Row, d.Limit)
+		}
+		q.tell(d.Record, d.Err)
+	}
+	for _, record := range q.records {
+		q.write(record)
+	}
+	q.due, q.records = q.due[:0], q.records[:0]
+}
+
+// fit decodes a row of this host and of now.
+func (a Acting) fit(record *rows.Record) (rows.Row, error) {
 	if record.Get(rows.Host) != a.Host {
-		return Note("not this host")
+		return rows.Row{}, Note("not this host")
 	}
 	row, err := record.Row()
 	if err != nil { // all else but the time has been read before
-		return fmt.Errorf("time: %w", err)
+		return row, fmt.Errorf("time: %w", err)
 	}
 	switch age := a.Now().Sub(row.Time.Time).Round(time.Second); {
 	case row.Time.IsZero():
-		return errors.New("time: empty")
+		return row, errors.New("time: empty")
 	case age > maxAge:
-		return fmt.Errorf("the row is %s old", age)
+		return row, fmt.Errorf("the row is %s old", age)
 	case age < -maxAhead:
-		return fmt.Errorf("the row is %s in the future", -age)
+		return row, fmt.Errorf("the row is %s in the future", -age)
 	}
-	return a.Act(record, row, limit)
+	return row, nil
 }
 
 // tell writes what came of it into the row, and what failed to stderr too.
-func (a Acting) tell(env Env, record *rows.Record, err error) {
+func (q *queue) tell(record *rows.Record, err error) {
 	var note Note
 	switch several, joined := err.(interface{ Unwrap() []error }); {
 	case err == nil:
 	case joined:
 		for _, err := range several.Unwrap() {
-			a.tell(env, record, err)
+			q.tell(record, err)
 		}
 	case errors.As(err, &note):
-		record.Note(a.Tool, "%s", note)
+		record.Note(q.Tool, "%s", note)
 	default:
-		record.Fail(a.Tool, "%s", err)
-		env.Report(fmt.Errorf("<stdin>:%d: %s: %w", record.Line, record.Get(rows.User), err))
+		record.Fail(q.Tool, "%s", err)
+		q.env.Report(fmt.Errorf("<stdin>:%d: %s: %w", record.Line, record.Get(rows.User), err))
 	}
 }
 

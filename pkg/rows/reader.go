@@ -92,6 +92,13 @@ func (r *Record) Cells() []string {
 	return r.cells
 }
 
+// Keep returns a copy of the record that outlives the next Read.
+func (r *Record) Keep() *Record {
+	kept := *r
+	kept.cells = slices.Clone(r.cells)
+	return &kept
+}
+
 // Get returns the cell of column c, "" where the layout has none.
 func (r *Record) Get(c Column) string {
 	if r.at[c] < 0 {
