@@ -2,8 +2,13 @@
 package main
 
 import (
+	"os"
+
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/killstorm"
 )
 
-func main() { filter.Main(killstorm.App()) }
+func main() {
+	killstorm.Prepare(os.Args)
+	filter.Main(killstorm.App())
+}

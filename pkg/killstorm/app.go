@@ -1,22 +1,54 @@
 package killstorm
 
 import (
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/mailbox"
+	"stormcheck/pkg/proc"
 )
+
+const (
+	defaultHold = "/var/mail/{user}"
+	noRealtime  = "no-realtime"
+)
+
+// Prepare is for the first instruction of the program, with its arguments: in a storm
+// each moment at the usual priority may be seconds long, and reading flags comes after.
+func Prepare(args []string) {
+	asItIs := func(arg string) bool { return strings.TrimLeft(arg, "-") == noRealtime }
+	if !slices.ContainsFunc(args, asItIs) {
+		proc.RaisePriority()
+	}
+	proc.LockMemory()
+	proc.SurviveOOM()
+}
 
 // App returns the killstorm command.
 func App() *cli.App {
 	return filter.New(filter.Tool{
-		Name:     "killstorm",
-		Usage:    "end process storms, and nobody else's processes",
-		Synopsis: "killstorm [--signal SIG] [--timeout DUR] [--host NAME] [-n]",
+		Name:  "killstorm",
+		Usage: "end process storms, and nobody else's processes",
+		Synopsis: `killstorm [--signal SIG] [--grace DUR] [--timeout DUR] [--max N]
+       [--protect USER]... [--allow-root] [--allow-system] [--require-archive]
+       [--hold PATH]... [--hold-timeout DUR] [--no-realtime] [--host NAME] [-n]`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "signal", Usage: "send `SIG` first, and KILL to what is left 5 s later (default KILL)"},
+			&cli.StringFlag{Name: "signal", Usage: "send `SIG` first, and KILL to what is left after the grace (default KILL)"},
+			&cli.StringFlag{Name: "grace", Usage: "how long they have to follow --signal, `DUR` (default 5s)"},
 			&cli.StringFlag{Name: "timeout", Usage: "give a row up after `DUR` (default 30s)"},
+			&cli.StringFlag{Name: "max", Usage: "refuse a row of more than `N` live processes"},
+			&cli.StringSliceFlag{Name: "protect", Usage: "never touch processes of `USER`, a name or a uid"},
+			&cli.BoolFlag{Name: "allow-root", Usage: "root's processes too"},
+			&cli.BoolFlag{Name: "allow-system", Usage: "those of system accounts too, which may be everybody's service"},
+			&cli.BoolFlag{Name: "require-archive", Usage: "leave who is due for a copy that failed for space or I/O"},
+			&cli.StringSliceFlag{Name: "hold", Usage: "lock the mailbox `PATH`, with {user} or {home} in it (default " + defaultHold + ")"},
+			&cli.StringFlag{Name: "hold-timeout", Usage: "try for that lock for `DUR` (default 3s)"},
+			&cli.BoolFlag{Name: noRealtime, Usage: "run at the priority that it was started with"},
 			&cli.StringFlag{Name: "host", Usage: "act on the rows of host `NAME` (default: this machine's node name)"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "signal nobody, note who would be"},
 		},
@@ -25,15 +57,55 @@ func App() *cli.App {
 }
 
 func run(c *cli.Context, env filter.Env) (err error) {
-	o := Options{Grace: 5 * time.Second, DryRun: c.Bool("dry-run"), Now: time.Now}
+	o := Options{
+		AllowRoot: c.Bool("allow-root"), AllowSystem: c.Bool("allow-system"),
+		RequireArchive: c.Bool("require-archive"), DryRun: c.Bool("dry-run"),
+		Syslog: "/dev/log", Now: time.Now,
+	}
 	if o.Signal, err = parseSignal(c.String("signal"), c.IsSet("signal")); err != nil {
 		return err
 	}
+	if o.Grace, err = filter.Duration(c, "grace", 5*time.Second); err != nil {
+		return err
+	}
+	if c.IsSet("grace") && o.Signal == syscall.SIGKILL {
+		return filter.Usagef("--grace: goes with a --signal that isn't KILL")
+	}
 	if o.Timeout, err = filter.Duration(c, "timeout", 30*time.Second); err != nil {
+		return err
+	}
+	if o.Max, err = filter.Number(c, "max", 0); err != nil {
+		return err
+	}
+	if c.IsSet("max") && o.Max == 0 {
+		return filter.Usagef("--max: 0 would refuse every row")
+	}
+	if o.Hold, err = holds(c.StringSlice("hold")); err != nil {
+		return err
+	}
+	if o.HoldTimeout, err = filter.Duration(c, "hold-timeout", 3*time.Second); err != nil {
 		return err
 	}
 	if o.Host, err = filter.Host(c); err != nil {
 		return err
 	}
+	if o.Protect, err = protect(c.StringSlice("protect"), env.Report); err != nil {
+		return err
+	}
 	return Run(o, env)
+}
+
+// holds reads the templates of --hold.
+func holds(paths []string) (all []mailbox.Template, err error) {
+	if len(paths) == 0 {
+		paths = []string{defaultHold}
+	}
+	for _, path := range paths {
+		template, err := mailbox.Parse(path)
+		if err != nil {
+			return nil, filter.Usagef("--hold: %s", err)
+		}
+		all = append(all, template)
+	}
+	return all, nil
 }

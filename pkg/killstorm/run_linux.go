@@ -1,10 +1,14 @@
 package killstorm
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"sync"
 	"syscall"
+	"time"
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
@@ -17,9 +21,9 @@ func Run(o Options, env filter.Env) error {
 	k := killer{Options: o, signals: make(chan os.Signal, 1)}
 	return filter.Acting{
 		Tool: "killstorm", Action: "kill", Host: o.Host, Now: o.Now,
-		Needs: []rows.Column{rows.Proc, rows.Count},
-		Fills: []rows.Column{rows.Killed, rows.Remaining},
-		Act:   k.act,
+		Needs:    []rows.Column{rows.Proc, rows.Count},
+		Fills:    []rows.Column{rows.Killed, rows.Remaining},
+		Together: k.act,
 	}.Run(env)
 }
 
@@ -37,19 +41,50 @@ var ending = []os.Signal{
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGXCPU,
 }
 
-// act does what is due for one row. Once told to end it does nothing more. While
-// rows are waited for, signals do what they always do.
-func (k *killer) act(record *rows.Record, row rows.Row, limit rows.Limit) error {
+// act does what is due for rows that came together. Once told to end it does
+// nothing more. While rows are waited for, signals do what they always do.
+func (k *killer) act(due []*filter.Due) {
 	signal.Notify(k.signals, ending...)
 	defer signal.Stop(k.signals)
-	if err := k.toldToEnd(); err != nil {
-		return err
+	start := time.Now()
+	for storms := k.storms(due); len(storms) > 0; {
+		var now, later []*storm
+		for _, s := range storms {
+			// A row for the same processes as one before it has its turn after that.
+			if slices.ContainsFunc(now, func(other *storm) bool { return other.user.UID == s.user.UID && other.comm == s.comm }) {
+				later = append(later, s)
+			} else {
+				now = append(now, s)
+			}
+		}
+		k.end(now, start)
+		storms = later
 	}
-	uid, comm, err := target(row)
-	if err != nil {
-		return err
+}
+
+// storms returns those of the rows that name processes to be ended, worst first.
+func (k *killer) storms(due []*filter.Due) (storms []*storm) {
+	// The name service may let each of them wait.
+	targets := make([]target, len(due))
+	var all sync.WaitGroup
+	free := make(chan bool, 8) // as many threads may be waiting
+	for i, d := range due {
+		all.Add(1)
+		free <- true
+		go func() {
+			targets[i], d.Err = k.target(d)
+			<-free
+			all.Done()
+		}()
 	}
-	return k.end(record, uid, comm, limit)
+	all.Wait()
+	for i, d := range due {
+		if d.Err == nil {
+			storms = append(storms, &storm{target: targets[i], due: d})
+		}
+	}
+	slices.SortStableFunc(storms, func(a, b *storm) int { return cmp.Compare(b.due.Row.Count.N, a.due.Row.Count.N) })
+	return storms
 }
 
 // toldToEnd returns what a signal said, or nil.
@@ -60,4 +95,41 @@ func (k *killer) toldToEnd() error {
 	default:
 	}
 	return k.told
+}
+
+// end looks at the storms again, ends those that are still due, and fills the rows.
+func (k *killer) end(storms []*storm, start time.Time) {
+	fail := func(err error) {
+		for _, s := range storms {
+			s.due.Err = err
+		}
+	}
+	if err := k.toldToEnd(); err != nil {
+		fail(err)
+		return
+	}
+	b, err := newBattle(k, storms, start.Add(k.Timeout))
+	if err != nil {
+		fail(err)
+		return
+	}
+	defer b.table.Close()
+	if err := b.look(); err != nil {
+		fail(err)
+		return
+	}
+	if k.DryRun {
+		for _, s := range b.storms {
+			s.due.Err = filter.Note(s.wouldKill())
+		}
+		return
+	}
+	if len(b.storms) > 0 {
+		b.fight()
+	}
+	log := openSyslog(k.Syslog)
+	defer log.close()
+	for _, s := range b.storms {
+		s.report(log)
+	}
 }

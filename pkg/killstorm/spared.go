@@ -2,10 +2,15 @@ package killstorm
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
+	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/mailbox"
 	"stormcheck/pkg/rows"
 )
 
@@ -13,18 +18,51 @@ import (
 // user namespace.
 const nobody = 65534
 
-// spared says why processes of uid are not to be ended, whatever their number:
-// root's, and those of system accounts, whose one uid runs the service of
-// everybody.
-func spared(uid uint32) error {
+// Protected are the users of --protect: by uid, so that no second name of theirs
+// leads to them, and by name where the name service didn't tell the uid.
+type Protected struct {
+	UIDs  map[uint32]bool
+	Names map[string]bool
+}
+
+// protect looks the users of --protect up, who may be given as names or as uids. A
+// name that nobody has is a mistake, and would protect nobody.
+func protect(users []string, report func(error)) (Protected, error) {
+	p := Protected{UIDs: map[uint32]bool{}, Names: map[string]bool{}}
+	for _, user := range users {
+		a, err := account.ByName(user)
+		uid, notUID := rows.ParseNumber(user)
+		switch {
+		case err == nil:
+			p.UIDs[a.UID] = true
+		case notUID == nil:
+			p.UIDs[uint32(uid)] = true
+		case errors.Is(err, account.ErrNone):
+			return p, filter.Usagef("--protect: %q: no such account", user)
+		default:
+			report(fmt.Errorf("--protect: %q: by name only: %w", user, err))
+			p.Names[user] = true
+		}
+	}
+	return p, nil
+}
+
+// spared says why processes of user are not to be ended, whatever their number:
+// protected ones, root's, and those of system accounts, whose one uid runs the
+// service of everybody.
+func (o Options) spared(user mailbox.User) error {
 	switch {
-	case uid == 0:
+	case o.Protect.UIDs[user.UID] || o.Protect.Names[user.Name]:
+		return filter.Note("a protected user's processes are left alone")
+	case user.UID == 0 && !o.AllowRoot:
 		return filter.Note("root's processes are left alone")
-	case uid < firstUserUID() || uid == nobody:
+	case user.UID != 0 && isSystem(user.UID) && !o.AllowSystem:
 		return filter.Note("a system account's processes are left alone")
 	}
 	return nil
 }
+
+func isSystem(uid uint32) bool { return uid < firstUserUID() || uid == nobody }
 
 // firstUserUID is UID_MIN of login.defs(5): accounts below it are the system's.
 func firstUserUID() uint32 {
@@ -42,4 +80,33 @@ func firstUserUID() uint32 {
 		}
 	}
 	return common
+}
+
+// lost are the failures of a copy that no user can bring about in his own mailbox's
+// place: no space, or I/O. With any other he could keep his storm.
+var lost = []string{
+	syscall.ENOSPC.Error(), syscall.EDQUOT.Error(), syscall.EIO.Error(), syscall.EROFS.Error(),
+}
+
+// notSaved is the error of a row that was due for a copy of the mail which failed for
+// space or I/O, or that mailarchive has never seen.
+func notSaved(record *rows.Record) error {
+	_, due, _ := rows.FindAction(record.Get(rows.Actions), "archive")
+	if !due {
+		return nil
+	}
+	seen := record.Get(rows.Archived) != "" || strings.Contains("; "+record.Get(rows.Notes), "; mailarchive: ")
+	for message := range strings.SplitSeq(record.Get(rows.Errors), "; ") {
+		what, itsOwn := strings.CutPrefix(message, "mailarchive: ")
+		seen = seen || itsOwn
+		for _, failure := range lost {
+			if itsOwn && strings.Contains(what, failure) {
+				return fmt.Errorf("not killed: the mail isn't saved: %s", what)
+			}
+		}
+	}
+	if !seen {
+		return errors.New("not killed: the mail isn't saved: no word of mailarchive")
+	}
+	return nil
 }

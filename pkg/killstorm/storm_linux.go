@@ -4,38 +4,24 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
-	"time"
+
+	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
 )
 
-// lastLook is how long the last to be killed at the deadline have to be gone.
-const lastLook = 200 * time.Millisecond
-
-// pause is between two looks at processes that are ending.
-const pause = 2 * time.Millisecond
-
-// A storm is all processes of one uid and one name. They are frozen first: a
-// stopped process can't fork and keeps its slot, so the number of those that
-// still run only falls, while a killed one frees a slot for the next.
+// A storm is all processes of one uid and one name, and what becomes of them.
 type storm struct {
-	uid  uint32
-	comm string
-
-	table   *proc.Table
-	own     map[int]bool // killstorm, its ancestors
-	group   int          // its process group
-	mutex   sync.Mutex   // for found, which Scan's workers share
-	found   []match      // live matches of the last sweep
-	victims map[id]*victim
-	refused map[id]string // matches that are not to be touched, and why
+	target
+	due       *filter.Due
+	processes []process     // all that were ever seen
+	index     map[id]int    // in processes
+	notes     []error       // told with what came of it
+	evidence  map[id]string // what was known of the first ones before the freeze
 }
 
 // An id says which process: PIDs are reused.
@@ -44,357 +30,171 @@ type id struct {
 	start uint64
 }
 
-// A match is a live process of the storm's uid and name, as the table shows it.
-type match struct {
+// A process matches, or did: it may have taken another name.
+type process struct {
 	id
-	own    bool // killstorm's own pipe, or what started it
-	recent bool // started in the last 60 s
-}
-
-// A victim is a process that is to end.
-type victim struct {
+	seen      int    // the sweep that saw it last
+	state     byte   // then, proc_pid_stat(5)
+	own       bool   // killstorm's own pipe, or what started it
+	recent    bool   // started in the last 60 s
+	late      bool   // it came after the killing had begun
+	refused   string // why it isn't to be touched; "" if it may be
+	denied    error  // why it couldn't be signalled
 	stopped   bool
-	signalled bool  // with a signal that ends it
-	gone      bool  // or a zombie
-	denied    error // why it can't be signalled
-	late      bool  // it came after the killing had begun
-	state     byte  // as last seen
+	signalled bool // with a signal that ends it
+	killed    bool // with KILL
+	gone      bool // or a zombie
 }
 
-// end looks at the storm again, ends it, and fills the row.
-func (k *killer) end(record *rows.Record, uid uint32, comm string, limit rows.Limit) error {
-	table, err := proc.Open()
-	if err != nil {
-		return err
-	}
-	defer table.Close()
-	own, err := ancestors(table)
-	if err != nil {
-		return err
-	}
-	s := storm{
-		uid: uid, comm: comm, table: table, own: own, group: syscall.Getpgrp(),
-		victims: map[id]*victim{}, refused: map[id]string{},
-	}
-	if err := s.sweep(); err != nil {
-		return err
-	}
-	if due, why := s.stillDue(limit); !due {
-		if !k.DryRun {
-			record.Set(rows.Killed, "0")
-		}
-		return filter.Note(why)
-	}
-	if k.DryRun {
-		return filter.Note(s.wouldKill())
-	}
-	err = s.fight(k.Options, k.toldToEnd)
+// touched reports whether it was made to do anything, so that it is ours to see
+// the end of.
+func (p *process) touched() bool { return p.stopped || p.signalled }
 
-	killed, remaining := s.killed(), s.remaining()
-	record.Set(rows.Killed, fmt.Sprint(killed))
-	record.Set(rows.Remaining, fmt.Sprint(len(remaining)))
-	if len(s.refused) > 0 {
-		err = errors.Join(filter.Note("refused: "+s.refusals()), err)
-	}
-	if len(remaining) > 0 {
-		err = errors.Join(fmt.Errorf("%d remaining: %s", len(remaining), s.resistance(remaining)), err)
-	}
-	return err
+// remains reports whether it is there after the sweep, and nobody's but the storm's.
+func (p *process) remains(sweep int) bool {
+	return !p.gone && p.refused == "" && (p.seen == sweep || p.touched())
 }
 
-// stillDue holds the storm, as the last sweep saw it, against the limit again.
-// Those that are not to be touched count too: they are there. But the others have
-// to reach the limit without them, or a few processes of a person would end for
-// the many of his container.
-func (s *storm) stillDue(limit rows.Limit) (due bool, why string) {
+// meet notes what a sweep has seen. The table's p is valid only now.
+func (s *storm) meet(p *proc.Process, own, recent, late bool, sweep int) {
+	who := id{p.PID, p.Start}
+	i, known := s.index[who]
+	if !known {
+		i = len(s.processes)
+		s.processes = append(s.processes, process{id: who, own: own, recent: recent, late: late})
+		s.index[who] = i
+	}
+	s.processes[i].seen, s.processes[i].state = sweep, p.State
+}
+
+// reserve makes room for those who will be met, so that none has to be found
+// when there is no memory left.
+func (s *storm) reserve() {
+	room := 2*len(s.processes) + 256
+	s.processes = slices.Grow(s.processes, room)
+	index := make(map[id]int, len(s.processes)+room)
+	for i, p := range s.processes {
+		index[p.id] = i
+	}
+	s.index = index
+}
+
+// stillDue holds what the sweep has seen against the limit again. Those that are not
+// to be touched count too: they are there. But the others have to reach the limit
+// without them, or a few processes of a person would end for the many of his
+// container. Of what it returns, a Note is no failure.
+func (s *storm) stillDue(sweep int, most int64) error {
 	var count, recent, others, othersRecent int64
-	for _, m := range s.found {
+	for _, p := range s.processes {
+		if p.seen != sweep || p.gone {
+			continue
+		}
 		fresh := int64(0)
-		if m.recent {
+		if p.recent {
 			fresh = 1
 		}
-		h, who, err := s.open(m.id)
-		if err == proc.ErrGone {
-			continue
-		}
 		count, recent = count+1, recent+fresh
-		if err != nil {
-			continue
+		if p.refused == "" {
+			others, othersRecent = others+1, othersRecent+fresh
 		}
-		h.Close()
-		if reason := s.refusal(m, who); reason != "" {
-			s.refused[m.id] = reason
-			continue
-		}
-		others, othersRecent = others+1, othersRecent+fresh
 	}
-	switch {
+	switch limit := s.due.Limit; {
 	case !limit.Reached(count, recent):
-		return false, fmt.Sprintf("subsided to %d", count)
+		return filter.Note(fmt.Sprintf("subsided to %d", count))
 	case !limit.Reached(others, othersRecent):
-		return false, fmt.Sprintf("refused: %s - too few others: %d", s.refusals(), others)
+		return filter.Note(fmt.Sprintf("refused: %s - too few others: %d", s.refusals(), others))
+	case most > 0 && others > most:
+		return fmt.Errorf("refused: %d are more than --max %d", others, most)
 	}
-	return true, ""
+	return nil
 }
 
-// killed returns how many victims were signalled and seen gone.
-func (s *storm) killed() (n int) {
-	for _, v := range s.victims {
-		if v.gone && v.signalled {
-			n++
+// report fills the row, and tells syslog who was killed.
+func (s *storm) report(log *syslog) {
+	var killed []process
+	for _, p := range s.processes {
+		if p.gone && p.signalled {
+			killed = append(killed, p)
 		}
 	}
-	return n
+	remaining := s.remaining()
+	s.due.Record.Set(rows.Killed, fmt.Sprint(len(killed)))
+	s.due.Record.Set(rows.Remaining, fmt.Sprint(len(remaining)))
+	var told []error
+	if refusals := s.refusals(); refusals != "" {
+		told = append(told, filter.Note("refused: "+refusals))
+	}
+	if len(remaining) > 0 {
+		told = append(told, fmt.Errorf("%d remaining: %s", len(remaining), resistance(remaining)))
+	}
+	told = append(told, s.notes...)
+	if unsent, why := s.audit(log, killed); unsent > 0 {
+		told = append(told, filter.Note(fmt.Sprintf("%d lines for syslog not sent: %s", unsent, why)))
+	}
+	s.due.Err = errors.Join(append(told, s.due.Err)...)
 }
 
-// remaining returns those that are still there: victims, also under another name,
-// and whoever else the last sweep has found.
-func (s *storm) remaining() map[id]*victim {
-	left := map[id]*victim{}
-	for who, v := range s.victims {
-		if !v.gone && s.refused[who] == "" {
-			left[who] = v
-		}
+// remaining returns those that are still there, as the last look saw them.
+func (s *storm) remaining() (left []process) {
+	last := 0
+	for _, p := range s.processes {
+		last = max(last, p.seen)
 	}
-	for _, m := range s.found {
-		if s.victims[m.id] == nil && s.refused[m.id] == "" {
-			left[m.id] = &victim{late: true}
+	for _, p := range s.processes {
+		if p.remains(last) {
+			left = append(left, p)
 		}
 	}
 	return left
-}
-
-// ancestors returns the PIDs of this process and of all above it, who started
-// the pipe.
-func ancestors(table *proc.Table) (map[int]bool, error) {
-	pids := map[int]bool{}
-	for pid := os.Getpid(); pid > 0 && !pids[pid]; {
-		pids[pid] = true
-		h, err := table.Process(pid)
-		if err != nil {
-			return nil, fmt.Errorf("/proc/%d: %w", pid, err)
-		}
-		who, err := h.Identity()
-		h.Close()
-		if err != nil {
-			return nil, fmt.Errorf("/proc/%d: %w", pid, err)
-		}
-		pid = who.PPID
-	}
-	return pids, nil
-}
-
-// sweep reads the table and fills found.
-func (s *storm) sweep() error {
-	s.found = s.found[:0]
-	now := proc.Now()
-	return s.table.Scan(func(_ int, p *proc.Process) {
-		if p.UID != s.uid || string(p.Comm) != s.comm || p.Zombie || p.Kernel || p.PID <= 1 {
-			return
-		}
-		s.mutex.Lock()
-		defer s.mutex.Unlock()
-		s.found = append(s.found, match{id{p.PID, p.Start}, s.own[p.PID] || p.PGID == s.group, p.Recent(now)})
-	})
-}
-
-// open opens a process and reads who it is through the handle with which it will
-// be signalled. The error is proc.ErrGone also for a zombie, and where another
-// process has the PID by now.
-func (s *storm) open(want id) (proc.Handle, proc.Identity, error) {
-	h, err := s.table.Process(want.pid)
-	if err != nil {
-		return h, proc.Identity{}, err
-	}
-	who, err := h.Identity()
-	if err == nil && (who.PID != want.pid || who.Start != want.start || who.Zombie) {
-		err = proc.ErrGone
-	}
-	if err != nil {
-		h.Close()
-	}
-	return h, who, err
-}
-
-// refusal says why a process that matches must not be touched; "" if it may.
-func (s *storm) refusal(m match, who proc.Identity) string {
-	switch {
-	case m.own:
-		return "of its own process group or above"
-	case who.Inner:
-		return "in containers"
-	case who.UID != s.uid || who.Real != s.uid || who.Saved != s.uid:
-		return "of another real uid" // a setuid program that somebody else runs
-	}
-	return ""
-}
-
-// hold stops those of the last sweep that haven't been stopped yet. It returns
-// how many it stopped, and how many of the sweep are left to be dealt with: also
-// those that had gone when it came, for their children may be there.
-func (s *storm) hold(late bool) (stopped, left int) {
-	for _, m := range s.found {
-		v := s.victims[m.id]
-		if v != nil && v.gone || s.refused[m.id] != "" {
-			continue
-		}
-		left++
-		if v != nil && (v.stopped || v.denied != nil) {
-			continue
-		}
-		h, who, err := s.open(m.id)
-		if err != nil {
-			continue // the next sweep finds it again, if it is there
-		}
-		switch why := s.refusal(m, who); {
-		case why != "":
-			s.refused[m.id] = why
-			left--
-		case who.Kernel || !who.Leader || string(who.Comm) != s.comm: // it isn't what the sweep saw
-		default:
-			if v == nil {
-				v = &victim{late: late, state: who.State}
-				s.victims[m.id] = v
-			}
-			v.deny(h.Signal(syscall.SIGSTOP))
-			if v.stopped = v.denied == nil; v.stopped {
-				stopped++
-			}
-		}
-		h.Close()
-	}
-	return stopped, left
-}
-
-// deny remembers why a signal couldn't be sent, if it couldn't.
-func (v *victim) deny(err error) {
-	if err != proc.ErrGone {
-		v.denied = err
-	}
-}
-
-// signal sends sig to every victim that isn't gone, and returns how many those
-// are. Signal 0 only looks, kill(2).
-func (s *storm) signal(sig Signal) (left int) {
-	for want, v := range s.victims {
-		if v.gone || s.refused[want] != "" {
-			continue
-		}
-		h, who, err := s.open(want)
-		if err == proc.ErrGone {
-			v.gone = true
-			continue
-		}
-		left++
-		if err != nil {
-			continue
-		}
-		v.state = who.State
-		// Its name may be another by now, it is the same process; but one that has
-		// run a setuid program since is no longer only the user's.
-		if why := s.refusal(match{}, who); why != "" {
-			s.refused[want] = why
-			_ = h.Signal(syscall.SIGCONT) // it may have got there while it was being stopped
-		} else {
-			v.deny(h.Signal(sig))
-			v.stopped = v.stopped && sig != syscall.SIGCONT
-			v.signalled = v.signalled || v.denied == nil && sig != 0 && sig != syscall.SIGCONT
-		}
-		h.Close()
-	}
-	return left
-}
-
-// freeze stops everybody, until a sweep finds nobody new to stop.
-func (s *storm) freeze(over func() bool) error {
-	for {
-		if stopped, _ := s.hold(false); stopped == 0 || over() {
-			return nil
-		}
-		if err := s.sweep(); err != nil {
-			return err
-		}
-	}
-}
-
-// settle waits until all victims are gone, for as long as d.
-func (s *storm) settle(d time.Duration, over func() bool) {
-	for end := time.Now().Add(d); s.signal(0) > 0 && time.Now().Before(end) && !over(); {
-		time.Sleep(pause)
-	}
-}
-
-// fight ends the storm, or gives up at the deadline or when this process is told
-// to end. However it comes out nobody stays frozen: all were due for the kill.
-func (s *storm) fight(o Options, toldToEnd func() error) error {
-	deadline := time.Now().Add(o.Timeout)
-	over := func() bool { return toldToEnd() != nil || time.Now().After(deadline) }
-	if err := s.freeze(over); o.Signal != syscall.SIGKILL && err == nil && !over() {
-		s.signal(o.Signal)
-		s.signal(syscall.SIGCONT)
-		s.settle(o.Grace, over)
-		if s.sweep() == nil {
-			_ = s.freeze(over) // what it couldn't see, the sweeps below must
-		}
-	}
-	// One process that forks and ends all the time can slip past a sweep, so two
-	// in a row have to find nobody.
-	for empty := 0; ; {
-		alive := s.signal(syscall.SIGKILL)
-		err := s.sweep()
-		_, left := s.hold(true)
-		if empty++; err != nil || left > 0 || alive > 0 {
-			empty = 0
-		}
-		if empty == 2 {
-			return toldToEnd()
-		}
-		if over() {
-			s.signal(syscall.SIGKILL)
-			s.settle(lastLook, func() bool { return false })
-			return errors.Join(toldToEnd(), err, s.sweep())
-		}
-		time.Sleep(pause)
-	}
 }
 
 // wouldKill says how many processes a run would signal, and which, the oldest first.
 func (s *storm) wouldKill() string {
 	const most = 20
-	due := slices.DeleteFunc(s.found, func(m match) bool { return s.refused[m.id] != "" })
-	slices.SortFunc(due, func(a, b match) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.pid, b.pid)) })
+	due := oldest(s.processes)
 	text := fmt.Sprintf("would kill %d (dry run): pids", len(due))
-	for _, m := range due[:min(most, len(due))] {
-		text += fmt.Sprintf(" %d", m.pid)
+	for _, p := range due[:min(most, len(due))] {
+		text += fmt.Sprintf(" %d", p.pid)
 	}
 	if more := len(due) - most; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
-	if len(s.refused) > 0 {
-		text += " - refused: " + s.refusals()
+	if refusals := s.refusals(); refusals != "" {
+		text += " - refused: " + refusals
 	}
 	return text
+}
+
+// oldest returns the processes that are not refused, the oldest first.
+func oldest(all []process) []process {
+	all = slices.DeleteFunc(slices.Clone(all), func(p process) bool { return p.refused != "" })
+	slices.SortFunc(all, func(a, b process) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.pid, b.pid)) })
+	return all
 }
 
 // refusals says how many were refused, and why: "3 in containers".
 func (s *storm) refusals() string {
 	counts := map[string]int{}
-	for _, why := range s.refused {
-		counts[why]++
+	for _, p := range s.processes {
+		if p.refused != "" {
+			counts[p.refused]++
+		}
 	}
 	return tell(counts)
 }
 
 // resistance says why those that remain do.
-func (s *storm) resistance(remaining map[id]*victim) string {
+func resistance(remaining []process) string {
 	counts := map[string]int{}
-	for _, v := range remaining {
+	for _, p := range remaining {
 		switch {
-		case v.denied != nil:
-			counts[v.denied.Error()]++
-		case v.state == 'D':
-			counts["in D state"]++
-		case v.late:
+		case p.denied == unix.EPERM:
+			counts["not permitted"]++
+		case p.denied != nil:
+			counts[p.denied.Error()]++
+		case p.state == 'D':
+			counts["uninterruptible (D)"]++
+		case p.late:
 			counts["respawned"]++
 		default:
 			counts["not yet gone"]++

@@ -19,6 +19,7 @@ import (
 
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/mailbox"
 )
 
 // TestMain puts all tests into a PID namespace of their own where it can, so that
@@ -105,7 +106,7 @@ func who(t *testing.T) uint32 {
 	if uid == 0 {
 		return 54321
 	}
-	if spared(uid) != nil {
+	if (Options{}).spared(mailbox.User{UID: uid}) != nil {
 		t.Skipf("uid %d is one that is spared", uid)
 	}
 	return uid
@@ -187,7 +188,7 @@ func due(uid uint32, proc, limit string) string {
 func run1(t *testing.T, row string, change func(*Options)) (cells, reported string) {
 	t.Helper()
 	var out bytes.Buffer
-	o := Options{Signal: syscall.SIGKILL, Timeout: 20 * time.Second, Host: "moscow", Now: func() time.Time { return now }}
+	o := Options{Signal: syscall.SIGKILL, Timeout: 20 * time.Second, Host: "moscow", Syslog: "/nowhere/log", Now: func() time.Time { return now }}
 	if change != nil {
 		change(&o)
 	}
@@ -397,7 +398,7 @@ func TestToldToEnd(t *testing.T) {
 		cmd := exec.Command("/proc/self/exe", "--host", "moscow", "--signal", "TERM")
 		cmd.Env = append(os.Environ(), "KILLSTORM_ROLE=killstorm", "GORACE=atexit_sleep_ms=10")
 		row := strings.Replace(due(uid, comm, "40"), "2000-04-25T05:17:02Z", time.Now().UTC().Format(time.RFC3339), 1)
-		cmd.Stdin = strings.NewReader(header + row + strings.Replace(row, comm, name("n"), 1)) // and one that must not be begun
+		cmd.Stdin = strings.NewReader(header + row + header + strings.Replace(row, comm, name("n"), 1)) // and one that must not be begun
 		var out, problems bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &problems
 		must(cmd.Start())
@@ -408,7 +409,7 @@ func TestToldToEnd(t *testing.T) {
 		if !errors.As(err, &exit) || exit.ExitCode() != 1 {
 			t.Errorf("%s: %v", sig, err)
 		}
-		if !strings.Contains(out.String(), ",40,0,,killstorm: ended early by a signal: "+sig.String()) || living(storm) != 0 {
+		if !strings.Contains(out.String(), ",40,0,killstorm: no mailbox to lock,killstorm: ended early by a signal: "+sig.String()) || living(storm) != 0 {
 			t.Errorf("%s: %d live; out %q, %q", sig, living(storm), out.String(), problems.String())
 		}
 		if living(next) != 40 || strings.Count(out.String(), "killstorm: ended early by a signal: ") != 2 {

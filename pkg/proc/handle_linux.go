@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"strconv"
-	"strings"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,10 +18,17 @@ type Handle struct{ dir int }
 // ErrGone is the error of a process that has ended.
 var ErrGone = errors.New("the process has ended")
 
-// Process opens process pid for reading and signals.
+// Process opens process pid for reading and signals. Neither this nor what is read
+// through the handle takes memory, nor waits: both are for a machine that has
+// nothing left.
 func (t *Table) Process(pid int) (Handle, error) {
-	fd, err := unix.Openat(t.proc, strconv.Itoa(pid), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	return Handle{fd}, gone(err)
+	path := append(strconv.AppendInt(t.path[:0], int64(pid), 10), 0)
+	fd, _, errno := unix.RawSyscall6(unix.SYS_OPENAT, uintptr(t.proc), uintptr(unsafe.Pointer(&path[0])),
+		unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0, 0, 0)
+	if errno != 0 {
+		return Handle{-1}, gone(errno)
+	}
+	return Handle{int(fd)}, nil
 }
 
 // Close gives the handle back.
@@ -33,52 +40,97 @@ type Identity struct {
 	Real, Saved uint32 // uids; Process.UID is the effective one
 	Leader      bool   // its PID is that of a process, not of a thread
 	Inner       bool   // it belongs to a PID namespace within ours: a container
+
+	stat, status []byte // of the files, kept for the next process
 }
 
-// Identity reads who the process is. Its Comm is the caller's to keep. The uids
-// are those of the status file: the directory's owner is root once the process
+var (
+	statFile, statusFile = []byte("stat\x00"), []byte("status\x00")
+	tgid, uid, nspid     = []byte("\nTgid:\t"), []byte("\nUid:\t"), []byte("\nNSpid:\t")
+)
+
+// Identify reads who the process is. id.Comm is valid until id is read again. The
+// uids are those of the status file: the directory's owner is root once the process
 // has gone.
-func (h Handle) Identity() (id Identity, err error) {
-	stat, err := readAt(h.dir, "stat")
-	if err != nil {
-		return id, gone(err)
+func (h Handle) Identify(id *Identity) (err error) {
+	if id.stat, err = h.read(statFile, id.stat); err != nil {
+		return gone(err)
 	}
-	if err := parseStat(stat, &id.Process); err != nil {
-		return id, gone(err)
+	if err := parseStat(id.stat, &id.Process); err != nil {
+		return gone(err)
 	}
-	status, err := readAt(h.dir, "status")
-	if err != nil {
-		return id, gone(err)
+	if id.status, err = h.read(statusFile, id.status); err != nil {
+		return gone(err)
 	}
-	if !parseStatus(status, &id) {
-		return id, unix.EBADMSG
+	return id.parseStatus()
+}
+
+// read reads a file of the process, whose name ends in NUL, into a buffer, which
+// it makes larger where it has to.
+func (h Handle) read(name, into []byte) ([]byte, error) {
+	fd, _, errno := unix.RawSyscall6(unix.SYS_OPENAT, uintptr(h.dir), uintptr(unsafe.Pointer(&name[0])),
+		unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	if errno != 0 {
+		return into, errno
 	}
-	return id, nil
+	defer unix.Close(int(fd))
+	into = into[:0]
+	for {
+		if cap(into)-len(into) < 1024 {
+			into = append(make([]byte, 0, 2*cap(into)+4096), into...)
+		}
+		free := into[len(into):cap(into)]
+		n, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&free[0])), uintptr(len(free)))
+		if errno != 0 {
+			return into, errno
+		}
+		into = into[:len(into)+int(n)]
+		if int(n) < len(free) { // of such a file all that fits comes at once
+			return into, nil
+		}
+	}
 }
 
 // parseStatus reads the lines Tgid, Uid and NSpid of /proc/PID/status,
 // proc_pid_status(5). Name is the first line and the only one with text of the
 // process's own; the kernel escapes newlines in it.
-func parseStatus(text []byte, id *Identity) bool {
-	field := func(name string) []string {
-		_, rest, _ := bytes.Cut(text, []byte("\n"+name+":\t"))
-		line, _, _ := bytes.Cut(rest, []byte("\n"))
-		return strings.Fields(string(line))
+func (id *Identity) parseStatus() error {
+	pid, _, ok := number(line(id.status, tgid))
+	id.Leader = ok && pid == id.PID
+	uids := line(id.status, uid)
+	for _, to := range [...]*uint32{&id.Real, &id.UID, &id.Saved} {
+		n, rest, isNumber := number(uids)
+		*to, uids, ok = uint32(n), rest, ok && isNumber
 	}
-	tgid, uids, pids := field("Tgid"), field("Uid"), field("NSpid")
-	if len(tgid) != 1 || len(uids) != 4 {
-		return false
+	if !ok {
+		return unix.EBADMSG
 	}
-	id.Leader = tgid[0] == strconv.Itoa(id.PID)
-	id.Inner = len(pids) > 1
-	for i, uid := range []*uint32{&id.Real, &id.UID, &id.Saved} {
-		n, err := strconv.ParseUint(uids[i], 10, 32)
-		if err != nil {
-			return false
-		}
-		*uid = uint32(n)
+	_, more, _ := number(line(id.status, nspid)) // a PID in each namespace from ours on
+	id.Inner = len(more) > 0
+	return nil
+}
+
+// line returns what stands behind a name, which begins with the newline before it.
+func line(text, name []byte) []byte {
+	at := bytes.Index(text, name)
+	if at < 0 {
+		return nil
 	}
-	return true
+	text = text[at+len(name):]
+	if end := bytes.IndexByte(text, '\n'); end >= 0 {
+		text = text[:end]
+	}
+	return text
+}
+
+// number reads the first of several numbers with tabs between them.
+func number(text []byte) (n int, rest []byte, ok bool) {
+	word := text
+	if tab := bytes.IndexByte(text, '\t'); tab >= 0 {
+		word, rest = text[:tab], text[tab+1:]
+	}
+	value, ok := decimal(word)
+	return int(value), rest, ok
 }
 
 // Signal sends sig to the process. A zombie takes a signal too, to no effect.

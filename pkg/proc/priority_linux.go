@@ -33,7 +33,7 @@ func isRealtime(policy uint32) bool { return policy == unix.SCHED_FIFO || policy
 // nice -20, or as it is. A real-time process that always has work would lock up the
 // machine: the caller has to wait for something now and then.
 func RaisePriority() {
-	realtime := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}
+	raise(0) // the one that is needed first: all else may take a storm's while
 	raised := map[int]bool{}
 	for more := true; more; { // until no thread has come meanwhile from one that wasn't raised
 		more = false
@@ -47,10 +47,46 @@ func RaisePriority() {
 				continue
 			}
 			raised[tid], more = true, true
-			if unix.SchedSetAttr(tid, realtime, 0) != nil {
-				_ = unix.Setpriority(unix.PRIO_PROCESS, tid, -20)
-			}
+			raise(tid)
 		}
+	}
+}
+
+// raise raises one thread, unless it has been put as high before.
+func raise(tid int) {
+	if now, err := unix.SchedGetAttr(tid, 0); err == nil && isRealtime(now.Policy) {
+		return
+	}
+	realtime := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}
+	if unix.SchedSetAttr(tid, realtime, 0) != nil {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, tid, -20)
+	}
+}
+
+// LockMemory keeps what this process has in memory, and will have, from being put
+// aside, page by page as it is used: all at once a Go program would be 46 MB. It does
+// so only where no limit binds, for past that limit memory would be refused.
+func LockMemory() {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit) == nil && (limit.Cur == unix.RLIM_INFINITY || capable(unix.CAP_IPC_LOCK)) {
+		_ = unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)
+	}
+}
+
+// capable reports whether this process has a capability, capabilities(7).
+func capable(capability int) bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	err := unix.Capget(&header, &data[0])
+	return err == nil && data[capability/32].Effective&(1<<(capability%32)) != 0
+}
+
+// SurviveOOM makes the kernel choose others when memory has run out, where it is
+// allowed to: proc_pid_oom_score_adj(5). Children inherit that.
+func SurviveOOM() {
+	if fd, err := unix.Open("/proc/self/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
+		_, _ = unix.Write(fd, []byte("-1000"))
+		unix.Close(fd)
 	}
 }
 

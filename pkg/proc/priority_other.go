@@ -9,5 +9,11 @@ func AtNormalPriority(start func() error) error { return start() }
 // RaisePriority does nothing here.
 func RaisePriority() {}
 
+// LockMemory does nothing here.
+func LockMemory() {}
+
+// SurviveOOM does nothing here.
+func SurviveOOM() {}
+
 // MakeThreads does nothing here.
 func MakeThreads() {}

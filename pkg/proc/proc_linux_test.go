@@ -88,16 +88,21 @@ func FuzzParseStat(f *testing.F) {
 func TestParseStatus(t *testing.T) {
 	const text = "Name:\tTgid:\t9 Uid:\t0\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t7\nNgid:\t0\nPid:\t7\n" +
 		"Uid:\t1004\t1005\t1006\t1005\nGid:\t0\t0\t0\t0\nNSpid:\t7\t1\nCapEff:\t0\n"
-	id := Identity{Process: Process{PID: 7}}
-	if !parseStatus([]byte(text), &id) || id.Real != 1004 || id.UID != 1005 || id.Saved != 1006 || !id.Leader || !id.Inner {
+	id := Identity{Process: Process{PID: 7}, status: []byte(text)}
+	if id.parseStatus() != nil || id.Real != 1004 || id.UID != 1005 || id.Saved != 1006 || !id.Leader || !id.Inner {
 		t.Errorf("%+v", id)
 	}
-	id = Identity{Process: Process{PID: 8}}
-	if !parseStatus([]byte(strings.Replace(text, "7\t1", "8", 1)), &id) || id.Leader || id.Inner {
+	id = Identity{Process: Process{PID: 8}, status: []byte(strings.Replace(text, "7\t1", "8", 1))}
+	if id.parseStatus() != nil || id.Leader || id.Inner {
 		t.Errorf("a thread: %+v", id)
 	}
+	long := strings.Replace(text, "NSpid", "Groups:\t"+strings.Repeat("4 ", 65536)+"\nNSpid", 1)
+	if id.status = []byte(long); id.parseStatus() != nil || !id.Inner {
+		t.Errorf("in many groups: %+v", id.Process)
+	}
 	for _, cut := range []string{"", "Name:\tx\n", "\nTgid:\t7\nUid:\t1\t2\n", "\nTgid:\t7\nUid:\t1\t2\t-3\t4\n"} {
-		if parseStatus([]byte(cut), &id) {
+		id.status = []byte(cut)
+		if id.parseStatus() == nil {
 			t.Errorf("%q: taken", cut)
 		}
 	}
@@ -244,7 +249,8 @@ func TestEffectiveUID(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	if id, err := h.Identity(); err != nil || id.UID != 54321 || id.Real != 54321 || id.Saved != 54321 {
+	var id Identity
+	if err := h.Identify(&id); err != nil || id.UID != 54321 || id.Real != 54321 || id.Saved != 54321 {
 		t.Errorf("%+v, %v", id, err)
 	}
 }
@@ -293,7 +299,8 @@ func TestHandle(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer h.Close()
-		id, err := h.Identity()
+		var id Identity
+		err = h.Identify(&id)
 		uid := uint32(os.Geteuid())
 		if err != nil || id.PID != cmd.Process.Pid || string(id.Comm) != name || id.UID != uid || id.Real != uid || id.Saved != uid || !id.Leader || id.Inner {
 			t.Errorf("%q: %+v, comm %q, %v", name, id, id.Comm, err)
@@ -305,7 +312,7 @@ func TestHandle(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 		// The handle is of the process that was, whoever has its PID now.
-		if _, err := h.Identity(); err != ErrGone {
+		if err := h.Identify(&id); err != ErrGone {
 			t.Errorf("%q: when it has gone: %v", name, err)
 		}
 		if err := h.Signal(syscall.SIGKILL); err != ErrGone {
@@ -335,7 +342,8 @@ func TestHandleOfThread(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		id, err := h.Identity()
+		var id Identity
+		err = h.Identify(&id)
 		h.Close()
 		if err != nil || id.Leader != (tid == os.Getpid()) {
 			t.Errorf("thread %d of %d: leader %v, %v", tid, os.Getpid(), id.Leader, err)
@@ -410,5 +418,31 @@ func TestOutOfHandles(t *testing.T) {
 	}
 	if !errors.Is(err, syscall.EMFILE) {
 		t.Errorf("got %v; want %v", err, syscall.EMFILE)
+	}
+}
+
+// What is done for each process of a storm takes no memory, once it has been done.
+func TestHandleTakesNoMemory(t *testing.T) {
+	table, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	var id Identity
+	took := testing.AllocsPerRun(100, func() {
+		h, err := table.Process(os.Getpid())
+		if err == nil {
+			err = h.Identify(&id)
+		}
+		if err == nil {
+			err = h.Signal(0)
+		}
+		h.Close()
+		if err != nil || !id.Leader || id.Inner {
+			t.Errorf("%+v, %v", id, err)
+		}
+	})
+	if took != 0 {
+		t.Errorf("%v allocations", took)
 	}
 }

@@ -1,0 +1,393 @@
+package killstorm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"stormcheck/pkg/proc"
+	"stormcheck/pkg/rows"
+)
+
+// lastLook is how long the last to be killed at the deadline have to be gone.
+const lastLook = 500 * time.Millisecond
+
+// pause is the least between two sweeps: killstorm runs above everybody else, and
+// who is to die needs the processor for it.
+const pause = time.Millisecond
+
+// yield is how long others have the processor between two sweeps that freeze. They
+// may use it to fork, so it is short.
+const yield = 100 * time.Microsecond
+
+// longAgo is when a look was that is to be repeated.
+const longAgo = 100 * time.Millisecond
+
+// A battle ends some storms together. All are frozen first: a stopped process
+// can't fork and keeps its slot, so the number of those that still run only falls,
+// while a killed one frees a slot for the next.
+//
+// From the first STOP to the last KILL it does nothing that could wait for anybody:
+// it starts no process and no thread, writes nothing, waits for no lock, and works
+// in memory that it has.
+type battle struct {
+	*killer
+	storms   []*storm
+	deadline time.Time
+
+	table   *proc.Table
+	own     map[int]bool        // killstorm, its ancestors
+	group   int                 // its process group
+	byUID   map[uint32][]*storm // for meet, which Scan's workers call
+	mutex   sync.Mutex
+	visit   func(int, *proc.Process)
+	sweeps  int           // done
+	took    time.Duration // the last one
+	now     uint64        // when it began, for Process.Recent
+	began   time.Time     // when it was ready to freeze
+	killing bool
+	who     proc.Identity // of the process that is looked at
+}
+
+func newBattle(k *killer, storms []*storm, deadline time.Time) (*battle, error) {
+	table, err := proc.Open()
+	if err != nil {
+		return nil, err
+	}
+	b := &battle{
+		killer: k, storms: storms, deadline: deadline,
+		table: table, own: map[int]bool{}, group: syscall.Getpgrp(), byUID: map[uint32][]*storm{},
+	}
+	b.visit = b.meet
+	for _, s := range storms {
+		s.index = map[id]int{}
+		b.byUID[s.user.UID] = append(b.byUID[s.user.UID], s)
+	}
+	if err := b.ancestors(); err != nil {
+		table.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// ancestors finds this process and all above it, who started the pipe.
+func (b *battle) ancestors() error {
+	for pid := os.Getpid(); pid > 0 && !b.own[pid]; pid = b.who.PPID {
+		b.own[pid] = true
+		h, err := b.table.Process(pid)
+		if err == nil {
+			err = h.Identify(&b.who)
+			h.Close()
+		}
+		if err != nil {
+			return fmt.Errorf("/proc/%d: %w", pid, err)
+		}
+	}
+	return nil
+}
+
+// over reports whether it is time to stop.
+func (b *battle) over() bool { return b.toldToEnd() != nil || !time.Now().Before(b.deadline) }
+
+// rest gives the processor to others, for half of the time while sweeps take long.
+func (b *battle) rest() { time.Sleep(max(pause, b.took)) }
+
+// sweep reads the table.
+func (b *battle) sweep() error {
+	start := time.Now()
+	b.now = proc.Now()
+	b.sweeps++
+	err := b.table.Scan(b.visit)
+	b.took = time.Since(start)
+	return err
+}
+
+// meet notes a process of the table if it is one of a storm's.
+func (b *battle) meet(_ int, p *proc.Process) {
+	for _, s := range b.byUID[p.UID] {
+		if string(p.Comm) == s.comm && !p.Zombie && !p.Kernel && p.PID > 1 {
+			b.mutex.Lock()
+			s.meet(p, b.own[p.PID] || p.PGID == b.group, p.Recent(b.now), b.killing, b.sweeps)
+			b.mutex.Unlock()
+			return
+		}
+	}
+}
+
+// look sweeps, and keeps only those storms that are still due.
+func (b *battle) look() error {
+	if err := b.sweep(); err != nil {
+		return err
+	}
+	due := b.storms[:0:0]
+	for _, s := range b.storms {
+		err := b.examine(s)
+		if err == nil {
+			err = s.stillDue(b.sweeps, b.Max)
+		}
+		if s.due.Err = err; err == nil {
+			due = append(due, s)
+		} else if !b.DryRun {
+			s.due.Record.Set(rows.Killed, "0")
+		}
+	}
+	b.storms = due
+	return nil
+}
+
+// examine looks at all whom the sweep has seen for a reason not to touch them.
+func (b *battle) examine(s *storm) error {
+	for i := range s.processes {
+		p := &s.processes[i]
+		if p.seen != b.sweeps || p.refused != "" {
+			continue
+		}
+		h, err := b.open(p)
+		switch err {
+		case nil:
+			p.refused = b.refusal(s, p)
+			h.Close()
+		case proc.ErrGone:
+			p.gone = true
+		default:
+			return fmt.Errorf("/proc/%d: %w", p.pid, err)
+		}
+	}
+	return nil
+}
+
+// open opens a process and reads who it is through the handle with which it will
+// be signalled. The error is proc.ErrGone also for a zombie, and where another
+// process has the PID by now.
+func (b *battle) open(p *process) (proc.Handle, error) {
+	h, err := b.table.Process(p.pid)
+	if err != nil {
+		return h, err
+	}
+	err = h.Identify(&b.who)
+	if err == nil && (b.who.PID != p.pid || b.who.Start != p.start || b.who.Zombie) {
+		err = proc.ErrGone
+	}
+	if err != nil {
+		h.Close()
+	}
+	return h, err
+}
+
+// refusal says why the process that was opened last must not be touched, though
+// it matches; "" if it may.
+func (b *battle) refusal(s *storm, p *process) string {
+	switch uid := s.user.UID; {
+	case p.own:
+		return "of its own process group or above"
+	case b.who.Inner:
+		return "in containers"
+	case b.who.UID != uid || b.who.Real != uid || b.who.Saved != uid:
+		return "of another real uid" // a setuid program that somebody else runs
+	}
+	return ""
+}
+
+// fight ends the storms, or gives up at the deadline or when this process is told
+// to end. However it comes out nobody stays frozen: all were due for the kill.
+func (b *battle) fight() {
+	for _, s := range b.storms {
+		b.keepEvidence(s)
+		s.reserve()
+	}
+	b.began = time.Now()
+	if b.Signal != syscall.SIGKILL {
+		b.ask() // without locks: they may have to write their last into the mailbox
+	}
+	locks := b.lock()
+	if b.Signal == syscall.SIGKILL && time.Since(b.began) > longAgo {
+		// Much may have happened while the locks were waited for.
+		if err := b.look(); err != nil {
+			b.fail(err)
+		}
+		b.began = time.Now()
+	}
+	if len(b.storms) > 0 {
+		b.fail(errors.Join(b.freeze(), b.kill(), b.toldToEnd()))
+	}
+	locks.letGo()
+	for _, s := range b.storms {
+		b.removeDotlocks(s)
+	}
+}
+
+// fail tells all rows of an error.
+func (b *battle) fail(err error) {
+	for _, s := range b.storms {
+		s.due.Err = err
+	}
+}
+
+// ask sends the signal that isn't KILL to those who are there, and waits until they
+// have followed it, or the grace is over.
+func (b *battle) ask() {
+	if b.freeze() == nil {
+		b.send(b.Signal)
+	}
+	b.send(syscall.SIGCONT) // also when it came to nothing
+	for end := time.Now().Add(b.Grace); time.Now().Before(end) && !b.over(); {
+		if b.rest(); b.sweep() != nil || b.bury() == 0 {
+			return
+		}
+	}
+}
+
+// freeze stops everybody, until a sweep finds nobody new. It sweeps before the first
+// STOP too, so that what was seen is of now.
+func (b *battle) freeze() error {
+	for {
+		if err := b.sweep(); err != nil {
+			return err
+		}
+		if stopped, _ := b.stop(); stopped == 0 || b.over() {
+			return nil
+		}
+		time.Sleep(yield)
+	}
+}
+
+// kill kills all who are stopped, and whoever comes, until none is left.
+func (b *battle) kill() error {
+	b.killing = true
+	// One process that forks and ends all the time can slip past a sweep, so two
+	// in a row have to find nobody.
+	for empty := 0; empty < 2; {
+		b.send(syscall.SIGKILL)
+		b.rest()
+		err := b.sweep()
+		left := b.bury()
+		if _, seen := b.stop(); left+seen == 0 {
+			empty++
+		} else {
+			empty = 0
+		}
+		if err != nil || b.over() {
+			b.lastKill()
+			return err
+		}
+	}
+	return nil
+}
+
+// lastKill kills all who are there, and gives them a moment to be gone.
+func (b *battle) lastKill() {
+	b.send(syscall.SIGKILL)
+	for end := time.Now().Add(lastLook); b.bury() > 0 && time.Now().Before(end); {
+		if b.rest(); b.sweep() != nil {
+			return
+		}
+	}
+}
+
+// stop stops those whom the last sweep saw and who haven't been stopped yet. It
+// returns how many it stopped, and how many of the sweep are there to be dealt with:
+// also those that had gone when it came, for their children may be there.
+func (b *battle) stop() (stopped, left int) {
+	for _, s := range b.storms {
+		for i := range s.processes {
+			p := &s.processes[i]
+			if p.seen != b.sweeps || p.gone || p.refused != "" {
+				continue
+			}
+			left++
+			if p.stopped || p.killed || p.denied != nil {
+				continue
+			}
+			h, err := b.open(p)
+			if err != nil {
+				p.gone = err == proc.ErrGone
+				continue // if it is there, the next sweep finds it again
+			}
+			switch why := b.refusal(s, p); {
+			case why != "":
+				p.refused = why
+				left--
+			case b.who.Kernel || !b.who.Leader || string(b.who.Comm) != s.comm: // it isn't what the sweep saw
+			default:
+				p.deny(h.Signal(syscall.SIGSTOP))
+				if p.stopped = p.denied == nil; p.stopped {
+					stopped++
+				}
+			}
+			h.Close()
+		}
+	}
+	return stopped, left
+}
+
+// send sends a signal to all who were stopped, or seen by the last sweep. Their name
+// may be another by now, they are the same processes; but one that has run a setuid
+// program since is no longer only the user's.
+func (b *battle) send(sig Signal) {
+	for _, s := range b.storms {
+		for i := range s.processes {
+			p := &s.processes[i]
+			if p.killed || p.denied != nil || !p.remains(b.sweeps) {
+				continue
+			}
+			h, err := b.open(p)
+			if err != nil {
+				p.gone = err == proc.ErrGone
+				continue
+			}
+			if p.refused = b.refusal(s, p); p.refused != "" {
+				_ = h.Signal(syscall.SIGCONT) // it may have got there while it was being stopped
+			} else {
+				p.sent(sig, h.Signal(sig))
+			}
+			h.Close()
+		}
+	}
+}
+
+// sent notes what came of a signal.
+func (p *process) sent(sig Signal, err error) {
+	p.deny(err)
+	switch {
+	case err != nil:
+	case sig == syscall.SIGCONT:
+		p.stopped = false
+	default:
+		p.signalled, p.killed = true, sig == syscall.SIGKILL
+	}
+}
+
+// deny remembers why a signal couldn't be sent, if it couldn't.
+func (p *process) deny(err error) {
+	if err != proc.ErrGone {
+		p.denied = err
+	}
+}
+
+// bury looks for those who were stopped or signalled and whom the last sweep hasn't
+// seen: they have gone, or have another name. It returns how many remain.
+func (b *battle) bury() (left int) {
+	for _, s := range b.storms {
+		for i := range s.processes {
+			p := &s.processes[i]
+			if !p.remains(b.sweeps) {
+				continue
+			}
+			if p.seen != b.sweeps {
+				h, err := b.open(p)
+				if p.gone = err == proc.ErrGone; p.gone {
+					continue
+				}
+				if err == nil {
+					p.state = b.who.State
+					h.Close()
+				}
+			}
+			left++
+		}
+	}
+	return left
+}
