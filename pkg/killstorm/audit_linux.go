@@ -24,27 +24,15 @@ func (b *battle) keepEvidence(s *storm) {
 	victims := oldest(s.processes)
 	for _, p := range victims[:min(evidenceOnes, len(victims))] {
 		text := fmt.Sprintf(" state=%c", p.state)
-		if h, err := b.open(&p); err == nil {
-			parent := b.who.PPID
-			h.Close()
+		if b.identify(p.pid) == nil {
+			parent := b.who[0].PPID
 			text += fmt.Sprintf(" ppid=%d", parent)
-			if name, err := b.name(parent); err == nil {
-				text += " parent=" + rows.Escape(name)
+			if b.identify(parent) == nil {
+				text += " parent=" + rows.EscapeProc(string(b.who[0].Comm))
 			}
 		}
 		s.evidence[p.id] = text
 	}
-}
-
-// name returns the name of a process.
-func (b *battle) name(pid int) (string, error) {
-	h, err := b.table.Process(pid)
-	if err != nil {
-		return "", err
-	}
-	defer h.Close()
-	err = h.Identify(&b.who)
-	return string(b.who.Comm), err
 }
 
 // audit tells syslog who was killed, the oldest first. It returns how many lines it

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -49,7 +50,7 @@ type battle struct {
 	now     uint64        // when it began, for Process.Recent
 	began   time.Time     // when it was ready to freeze
 	killing bool
-	who     proc.Identity // of the process that is looked at
+	who     [2]proc.Identity // of the processes that are looked at, for each's workers
 }
 
 func newBattle(k *killer, storms []*storm, deadline time.Time) (*battle, error) {
@@ -75,25 +76,58 @@ func newBattle(k *killer, storms []*storm, deadline time.Time) (*battle, error) 
 
 // ancestors finds this process and all above it, who started the pipe.
 func (b *battle) ancestors() error {
-	for pid := os.Getpid(); pid > 0 && !b.own[pid]; pid = b.who.PPID {
+	for pid := os.Getpid(); pid > 0 && !b.own[pid]; pid = b.who[0].PPID {
 		b.own[pid] = true
-		h, err := b.table.Process(pid)
-		if err == nil {
-			err = h.Identify(&b.who)
-			h.Close()
-		}
-		if err != nil {
+		if err := b.identify(pid); err != nil {
 			return fmt.Errorf("/proc/%d: %w", pid, err)
 		}
 	}
 	return nil
 }
 
+// identify reads into who[0] who has a PID.
+func (b *battle) identify(pid int) error {
+	h, err := b.table.Process(pid)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	return h.Identify(&b.who[0])
+}
+
+// each passes all processes of all storms to do, the worst storm's first, from two
+// goroutines: it is the kernel's work, which two processors share well.
+func (b *battle) each(do func(s *storm, p *process, who *proc.Identity)) {
+	const share = 32
+	for _, s := range b.storms {
+		var (
+			wait sync.WaitGroup
+			next atomic.Int64
+		)
+		for w := range b.who {
+			wait.Add(1)
+			go func() {
+				defer wait.Done()
+				for {
+					end := int(next.Add(share))
+					if end-share >= len(s.processes) {
+						return
+					}
+					for i := end - share; i < min(end, len(s.processes)); i++ {
+						do(s, &s.processes[i], &b.who[w])
+					}
+				}
+			}()
+		}
+		wait.Wait()
+	}
+}
+
 // over reports whether it is time to stop.
 func (b *battle) over() bool { return b.toldToEnd() != nil || !time.Now().Before(b.deadline) }
 
-// rest gives the processor to others, for half of the time while sweeps take long.
-func (b *battle) rest() { time.Sleep(max(pause, b.took)) }
+// rest gives the processor to others, for two thirds of the time while sweeps take long.
+func (b *battle) rest() { time.Sleep(max(pause, 2*b.took)) }
 
 // sweep reads the table.
 func (b *battle) sweep() error {
@@ -122,13 +156,10 @@ func (b *battle) look() error {
 	if err := b.sweep(); err != nil {
 		return err
 	}
+	b.examine()
 	due := b.storms[:0:0]
 	for _, s := range b.storms {
-		err := b.examine(s)
-		if err == nil {
-			err = s.stillDue(b.sweeps, b.Max)
-		}
-		if s.due.Err = err; err == nil {
+		if s.due.Err = s.stillDue(b.sweeps, b.Max); s.due.Err == nil {
 			due = append(due, s)
 		} else if !b.DryRun {
 			s.due.Record.Set(rows.Killed, "0")
@@ -139,36 +170,31 @@ func (b *battle) look() error {
 }
 
 // examine looks at all whom the sweep has seen for a reason not to touch them.
-func (b *battle) examine(s *storm) error {
-	for i := range s.processes {
-		p := &s.processes[i]
+func (b *battle) examine() {
+	b.each(func(s *storm, p *process, who *proc.Identity) {
 		if p.seen != b.sweeps || p.refused != "" {
-			continue
+			return
 		}
-		h, err := b.open(p)
-		switch err {
-		case nil:
-			p.refused = b.refusal(s, p)
-			h.Close()
-		case proc.ErrGone:
-			p.gone = true
-		default:
-			return fmt.Errorf("/proc/%d: %w", p.pid, err)
+		h, err := b.open(p, who)
+		if err != nil {
+			p.missed(err)
+			return
 		}
-	}
-	return nil
+		p.refused = s.refusal(p, who)
+		h.Close()
+	})
 }
 
 // open opens a process and reads who it is through the handle with which it will
 // be signalled. The error is proc.ErrGone also for a zombie, and where another
 // process has the PID by now.
-func (b *battle) open(p *process) (proc.Handle, error) {
+func (b *battle) open(p *process, who *proc.Identity) (proc.Handle, error) {
 	h, err := b.table.Process(p.pid)
 	if err != nil {
 		return h, err
 	}
-	err = h.Identify(&b.who)
-	if err == nil && (b.who.PID != p.pid || b.who.Start != p.start || b.who.Zombie) {
+	err = h.Identify(who)
+	if err == nil && (who.PID != p.pid || who.Start != p.start || who.Zombie) {
 		err = proc.ErrGone
 	}
 	if err != nil {
@@ -177,15 +203,24 @@ func (b *battle) open(p *process) (proc.Handle, error) {
 	return h, err
 }
 
-// refusal says why the process that was opened last must not be touched, though
-// it matches; "" if it may.
-func (b *battle) refusal(s *storm, p *process) string {
+// missed notes why a process couldn't be opened. If it is there all the same, the
+// next sweep finds it again.
+func (p *process) missed(err error) {
+	p.gone = err == proc.ErrGone
+	if !p.gone {
+		p.unseen = err
+	}
+}
+
+// refusal says why the process that was opened must not be touched, though it
+// matches; "" if it may.
+func (s *storm) refusal(p *process, who *proc.Identity) string {
 	switch uid := s.user.UID; {
 	case p.own:
 		return "of its own process group or above"
-	case b.who.Inner:
+	case who.Inner:
 		return "in containers"
-	case b.who.UID != uid || b.who.Real != uid || b.who.Saved != uid:
+	case who.UID != uid || who.Real != uid || who.Saved != uid:
 		return "of another real uid" // a setuid program that somebody else runs
 	}
 	return ""
@@ -240,17 +275,17 @@ func (b *battle) ask() {
 	}
 }
 
-// freeze stops everybody, until a sweep finds nobody new. It sweeps before the first
-// STOP too, so that what was seen is of now.
+// freeze stops everybody whom the last sweep saw, and sweeps until it finds nobody
+// new.
 func (b *battle) freeze() error {
-	for {
-		if err := b.sweep(); err != nil {
-			return err
-		}
-		if stopped, _ := b.stop(); stopped == 0 || b.over() {
+	for again := false; ; again = true {
+		if stopped, _ := b.stop(); stopped == 0 && again || b.over() {
 			return nil
 		}
 		time.Sleep(yield)
+		if err := b.sweep(); err != nil {
+			return err
+		}
 	}
 }
 
@@ -291,61 +326,56 @@ func (b *battle) lastKill() {
 // returns how many it stopped, and how many of the sweep are there to be dealt with:
 // also those that had gone when it came, for their children may be there.
 func (b *battle) stop() (stopped, left int) {
-	for _, s := range b.storms {
-		for i := range s.processes {
-			p := &s.processes[i]
-			if p.seen != b.sweeps || p.gone || p.refused != "" {
-				continue
-			}
-			left++
-			if p.stopped || p.killed || p.denied != nil {
-				continue
-			}
-			h, err := b.open(p)
-			if err != nil {
-				p.gone = err == proc.ErrGone
-				continue // if it is there, the next sweep finds it again
-			}
-			switch why := b.refusal(s, p); {
-			case why != "":
-				p.refused = why
-				left--
-			case b.who.Kernel || !b.who.Leader || string(b.who.Comm) != s.comm: // it isn't what the sweep saw
-			default:
-				p.deny(h.Signal(syscall.SIGSTOP))
-				if p.stopped = p.denied == nil; p.stopped {
-					stopped++
-				}
-			}
-			h.Close()
+	var fresh, there atomic.Int64
+	b.each(func(s *storm, p *process, who *proc.Identity) {
+		if p.seen != b.sweeps || p.gone || p.refused != "" {
+			return
 		}
-	}
-	return stopped, left
+		there.Add(1)
+		if p.stopped || p.killed || p.denied != nil {
+			return
+		}
+		h, err := b.open(p, who)
+		if err != nil {
+			p.missed(err)
+			return
+		}
+		switch why := s.refusal(p, who); {
+		case why != "":
+			p.refused = why
+			there.Add(-1)
+		case who.Kernel || !who.Leader || string(who.Comm) != s.comm: // it isn't what the sweep saw
+		default:
+			p.deny(h.Signal(syscall.SIGSTOP))
+			if p.stopped = p.denied == nil; p.stopped {
+				fresh.Add(1)
+			}
+		}
+		h.Close()
+	})
+	return int(fresh.Load()), int(there.Load())
 }
 
 // send sends a signal to all who were stopped, or seen by the last sweep. Their name
 // may be another by now, they are the same processes; but one that has run a setuid
 // program since is no longer only the user's.
 func (b *battle) send(sig Signal) {
-	for _, s := range b.storms {
-		for i := range s.processes {
-			p := &s.processes[i]
-			if p.killed || p.denied != nil || !p.remains(b.sweeps) {
-				continue
-			}
-			h, err := b.open(p)
-			if err != nil {
-				p.gone = err == proc.ErrGone
-				continue
-			}
-			if p.refused = b.refusal(s, p); p.refused != "" {
-				_ = h.Signal(syscall.SIGCONT) // it may have got there while it was being stopped
-			} else {
-				p.sent(sig, h.Signal(sig))
-			}
-			h.Close()
+	b.each(func(s *storm, p *process, who *proc.Identity) {
+		if p.killed || p.denied != nil || !p.remains(b.sweeps) {
+			return
 		}
-	}
+		h, err := b.open(p, who)
+		if err != nil {
+			p.missed(err)
+			return
+		}
+		if p.refused = s.refusal(p, who); p.refused != "" {
+			_ = h.Signal(syscall.SIGCONT) // it may have got there while it was being stopped
+		} else {
+			p.sent(sig, h.Signal(sig))
+		}
+		h.Close()
+	})
 }
 
 // sent notes what came of a signal.
@@ -370,24 +400,22 @@ func (p *process) deny(err error) {
 // bury looks for those who were stopped or signalled and whom the last sweep hasn't
 // seen: they have gone, or have another name. It returns how many remain.
 func (b *battle) bury() (left int) {
-	for _, s := range b.storms {
-		for i := range s.processes {
-			p := &s.processes[i]
-			if !p.remains(b.sweeps) {
-				continue
-			}
-			if p.seen != b.sweeps {
-				h, err := b.open(p)
-				if p.gone = err == proc.ErrGone; p.gone {
-					continue
-				}
-				if err == nil {
-					p.state = b.who.State
-					h.Close()
-				}
-			}
-			left++
+	var alive atomic.Int64
+	b.each(func(_ *storm, p *process, who *proc.Identity) {
+		if !p.remains(b.sweeps) {
+			return
 		}
-	}
-	return left
+		if p.seen != b.sweeps {
+			h, err := b.open(p, who)
+			if p.gone = err == proc.ErrGone; p.gone {
+				return
+			}
+			if err == nil {
+				p.state = who.State
+				h.Close()
+			}
+		}
+		alive.Add(1)
+	})
+	return int(alive.Load())
 }

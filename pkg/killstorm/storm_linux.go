@@ -39,6 +39,7 @@ type process struct {
 	recent    bool   // started in the last 60 s
 	late      bool   // it came after the killing had begun
 	refused   string // why it isn't to be touched; "" if it may be
+	unseen    error  // why it couldn't be opened
 	denied    error  // why it couldn't be signalled
 	stopped   bool
 	signalled bool // with a signal that ends it
@@ -88,6 +89,9 @@ func (s *storm) stillDue(sweep int, most int64) error {
 	for _, p := range s.processes {
 		if p.seen != sweep || p.gone {
 			continue
+		}
+		if p.unseen != nil {
+			return fmt.Errorf("/proc/%d: %w", p.pid, p.unseen)
 		}
 		fresh := int64(0)
 		if p.recent {
@@ -190,6 +194,8 @@ func resistance(remaining []process) string {
 		switch {
 		case p.denied == unix.EPERM:
 			counts["not permitted"]++
+		case p.unseen != nil:
+			counts[p.unseen.Error()]++
 		case p.denied != nil:
 			counts[p.denied.Error()]++
 		case p.state == 'D':

@@ -22,7 +22,8 @@ var ErrGone = errors.New("the process has ended")
 // through the handle takes memory, nor waits: both are for a machine that has
 // nothing left.
 func (t *Table) Process(pid int) (Handle, error) {
-	path := append(strconv.AppendInt(t.path[:0], int64(pid), 10), 0)
+	var buffer [24]byte
+	path := append(strconv.AppendInt(buffer[:0], int64(pid), 10), 0)
 	fd, _, errno := unix.RawSyscall6(unix.SYS_OPENAT, uintptr(t.proc), uintptr(unsafe.Pointer(&path[0])),
 		unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0, 0, 0)
 	if errno != 0 {

@@ -22,7 +22,6 @@ type Table struct {
 	proc int // /proc, opened
 	list []byte
 	pids []int
-	path [16]byte // for Process
 }
 
 // Open opens the table. It is an error when /proc isn't there, shows another PID

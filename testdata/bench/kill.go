@@ -1,0 +1,309 @@
+//go:build ignore
+
+// kill.go times killstorm beside what else ends a process storm:
+//
+//	setsid -w go run testdata/bench/kill.go [RUNS [CASE [KILLER]]]
+//
+// It must be root. Each run (5 of each) is a PID namespace of its own, in which
+// testdata/bench/storm.c makes a storm under a uid of its own, in the same session as
+// who has to end it, so that no scheduling by session comes to help. A watcher at
+// real-time priority counts, and gives up after 40 seconds; with it the namespace ends.
+// Printed are the seconds from exec until nobody was alive for one full second:
+// median, worst, and how many were lost.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	uid    = 54321
+	name   = "bench-imapd"
+	giveUp = 40 * time.Second
+)
+
+// cases are storms, as storm.c takes them: limit, size, interval.
+var cases = []struct{ name, limit, size, interval string }{
+	{"4,000 idle", "4000", "4000", "-1"},
+	{"1,500 that fork each second", "1500", "1500", "1000"},
+	{"1,500 that fork every 5 ms", "1500", "1500", "5"},
+	{"a fork bomb at its limit of 1,500", "1500", "1500", "0"},
+}
+
+// killers are who has to end it. The shell is part of it, as it is in cron.
+var killers = []struct{ name, script string }{
+	{"killstorm", `exec killstorm --host bench <row >out`},
+	{"pkill -9 loop", `while :; do pkill -9 -u 54321 -x bench-imapd; done`},
+	{"killall -9 loop", `while :; do killall -q -9 bench-imapd; done`},
+	{"the original's loop", `while :; do
+		ps -eo uid,pid,comm | while read -r uid pid comm; do
+			if [ "$uid" = 54321 ] && [ "$comm" = bench-imapd ]; then /bin/kill -9 "$pid"; fi
+		done
+	done`},
+}
+
+// modes are how they are started.
+var modes = []string{"normal", "realtime", "standing"}
+
+func main() {
+	if len(os.Args) == 5 && os.Args[1] == "run" {
+		check(inside(os.Args[2], os.Args[3], os.Args[4]))
+		return
+	}
+	runs := 5
+	if len(os.Args) > 1 {
+		var err error
+		runs, err = strconv.Atoi(os.Args[1])
+		check(err)
+	}
+	check(outside(runs, append(os.Args[min(2, len(os.Args)):], "", "")))
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// outside builds all, and starts each run in a PID namespace.
+func outside(runs int, only []string) error {
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	for _, build := range [][]string{
+		{"cc", "-O2", "-o", dir + "/storm", "testdata/bench/storm.c"},
+		{"env", "CGO_ENABLED=0", "go", "build", "-ldflags", "-s -w", "-tags", "urfave_cli_no_docs", "-o", dir + "/killstorm", "./cmd/killstorm"},
+	} {
+		if out, err := exec.Command(build[0], build[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%v: %w: %s", build, err, out)
+		}
+	}
+	for c, storm := range cases {
+		if only[0] != "" && only[0] != strconv.Itoa(c) {
+			continue
+		}
+		fmt.Printf("%s:\n", storm.name)
+		for _, mode := range modes {
+			for k, killer := range killers {
+				if mode == "standing" && k > 0 || only[1] != "" && only[1] != strconv.Itoa(k) {
+					continue
+				}
+				var took []time.Duration
+				lost := 0
+				for range runs {
+					cmd := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", self, "run", strconv.Itoa(c), strconv.Itoa(k), mode)
+					cmd.Dir = dir
+					cmd.Env = append(os.Environ(), "PATH="+dir+":/usr/bin:/bin")
+					cmd.Stderr = os.Stderr
+					out, err := cmd.Output()
+					if err != nil {
+						return fmt.Errorf("%s, %s: %w", killer.name, mode, err)
+					}
+					d, err := time.ParseDuration(strings.TrimSpace(string(out)))
+					if err != nil {
+						return err
+					}
+					if took = append(took, d); d >= giveUp {
+						lost++
+					}
+				}
+				slices.Sort(took)
+				fmt.Printf("  %-20s %-9s median %6.2f s  worst %6.2f s  lost %d of %d\n", killer.name, mode,
+					took[len(took)/2].Seconds(), took[len(took)-1].Seconds(), lost, runs)
+			}
+		}
+	}
+	return nil
+}
+
+// inside makes one storm, has it ended, and prints how long that took. It is PID 1:
+// whatever is left ends with it.
+func inside(c, k, mode string) error {
+	ci, _ := strconv.Atoi(c)
+	ki, _ := strconv.Atoi(k)
+	storm := cases[ci]
+	runtime.LockOSThread()
+	if err := setPriority(unix.SCHED_RR, 2, 0); err != nil {
+		return err
+	}
+	go reap()
+
+	// The account exists only here.
+	passwd := fmt.Sprintf("root:x:0:0::/:/bin/sh\nbench:x:%d:%d::/:/bin/sh\n", uid, uid)
+	if err := os.WriteFile("passwd", []byte(passwd), 0o644); err != nil {
+		return err
+	}
+	if err := unix.Mount("passwd", "/etc/passwd", "", unix.MS_BIND, ""); err != nil {
+		return err
+	}
+	var standing *os.File
+	if mode == "standing" {
+		in, out, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		if _, err := start("exec killstorm --host bench >out", in, 0); err != nil {
+			return err
+		}
+		standing = out
+		fmt.Fprintln(out, "time,host,user,uid,proc,count,actions")
+		time.Sleep(time.Second)
+	}
+
+	ready, tell, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	if _, err := spawn([]string{"storm", name, strconv.Itoa(uid), storm.limit, storm.size, storm.interval, "90"}, []uintptr{0, tell.Fd(), 2}, true); err != nil {
+		return err
+	}
+	tell.Close()
+	if line, err := bufio.NewReader(ready).ReadString('\n'); line != "ready\n" {
+		return fmt.Errorf("no storm: %v", err)
+	}
+	time.Sleep(time.Second)
+	if n := alive(); n < 1000 {
+		return fmt.Errorf("a storm of %d", n)
+	}
+	row := fmt.Sprintf("%s,bench,bench,%d,%s,%s,kill=100\n", time.Now().UTC().Format(time.RFC3339), uid, name, storm.size)
+	begin := time.Now()
+	if standing != nil {
+		if _, err := standing.WriteString(row); err != nil {
+			return err
+		}
+	} else {
+		if err := os.WriteFile("row", []byte("time,host,user,uid,proc,count,actions\n"+row), 0o600); err != nil {
+			return err
+		}
+		begin = time.Now()
+		priority := uint32(0)
+		if mode == "realtime" {
+			priority = 1
+		}
+		go func() { // at a normal priority even this may take long
+			runtime.LockOSThread()
+			_, err := start(killers[ki].script, nil, priority)
+			check(err)
+		}()
+	}
+
+	// The end is the first of a whole second of nobody.
+	var end time.Time
+	for end.IsZero() || time.Since(end) < time.Second {
+		if time.Since(begin) > giveUp {
+			end = begin.Add(giveUp)
+			break
+		}
+		switch n := alive(); {
+		case n > 0:
+			end = time.Time{}
+		case end.IsZero():
+			end = time.Now()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	fmt.Println(end.Sub(begin))
+	os.Exit(0)
+	return nil
+}
+
+// start starts a script at a real-time priority, or at 0 as usual.
+func start(script string, in *os.File, priority uint32) (int, error) {
+	var err error
+	if priority > 0 {
+		err = setPriority(unix.SCHED_RR, priority, 0)
+	} else {
+		err = setPriority(unix.SCHED_RR, 2, unix.SCHED_FLAG_RESET_ON_FORK)
+	}
+	if err != nil {
+		return 0, err
+	}
+	stdin := uintptr(0)
+	if in != nil {
+		stdin = in.Fd()
+	}
+	pid, err := spawn([]string{"sh", "-c", script}, []uintptr{stdin, 2, 2}, false)
+	_ = setPriority(unix.SCHED_RR, 2, 0)
+	return pid, err
+}
+
+func setPriority(policy, priority uint32, flags uint64) error {
+	return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policy, Priority: priority, Flags: flags}, 0)
+}
+
+// spawn starts a program found in PATH. Which children it has only reap knows.
+func spawn(args []string, files []uintptr, normal bool) (int, error) {
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return 0, err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return 0, err
+	}
+	if normal {
+		if err := setPriority(unix.SCHED_RR, 2, unix.SCHED_FLAG_RESET_ON_FORK); err != nil {
+			return 0, err
+		}
+		defer func() { _ = setPriority(unix.SCHED_RR, 2, 0) }()
+	}
+	return syscall.ForkExec(path, args, &syscall.ProcAttr{Env: os.Environ(), Files: files})
+}
+
+// reap takes whoever has ended: PID 1 inherits them all.
+func reap() {
+	for {
+		if _, err := syscall.Wait4(-1, nil, 0, nil); err == syscall.ECHILD {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
+// alive counts the storm's processes, by the owners of their directories; of many it
+// only says that they are, for it runs above who has to end them.
+func alive() (n int) {
+	dir, err := unix.Open("/proc", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	check(err)
+	defer unix.Close(dir)
+	var pids []string
+	for {
+		got, err := unix.Getdents(dir, entries)
+		check(err)
+		if got <= 0 {
+			break
+		}
+		_, _, pids = unix.ParseDirent(entries[:got], -1, pids)
+	}
+	if len(pids) > many {
+		return len(pids)
+	}
+	for _, pid := range pids {
+		var st unix.Stat_t
+		if pid[0] <= '9' && unix.Fstatat(dir, pid, &st, 0) == nil && st.Uid == uid {
+			n++
+		}
+	}
+	return n
+}
+
+const many = 300 // with all that isn't a process
+
+var entries = make([]byte, 256<<10)
