@@ -83,9 +83,10 @@ func firstUserUID() uint32 {
 }
 
 // lost are the failures of a copy that no user can bring about in his own mailbox's
-// place: no space, or I/O. With any other he could keep his storm.
+// place: no space, in mailarchive's words or the system's, or I/O. With any other he
+// could keep his storm.
 var lost = []string{
-	syscall.ENOSPC.Error(), syscall.EDQUOT.Error(), syscall.EIO.Error(), syscall.EROFS.Error(),
+	"no space: ", syscall.ENOSPC.Error(), syscall.EDQUOT.Error(), syscall.EIO.Error(), syscall.EROFS.Error(),
 }
 
 // notSaved is the error of a row that was due for a copy of the mail which failed for

@@ -48,6 +48,7 @@ func TestMain(m *testing.M) {
 func play(role string) {
 	role, name, _ := strings.Cut(role, " ")
 	if role == "killstorm" {
+		Prepare(os.Args)
 		filter.Main(App())
 	}
 	must(os.WriteFile("/proc/self/comm", []byte(name+"\x00"), 0))
@@ -79,6 +80,16 @@ func play(role string) {
 			}()
 		}
 		time.Sleep(5 * time.Second)
+		return
+	case "chameleon":
+		fmt.Println("ready")
+		go func() {
+			for n := 0; ; n++ {
+				must(os.WriteFile("/proc/self/comm", []byte([]string{"other", name}[n%2]+"\x00"), 0))
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		io.Copy(io.Discard, os.Stdin)
 		return
 	case "quiet":
 		time.Sleep(10 * time.Second)

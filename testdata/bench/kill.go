@@ -49,7 +49,7 @@ var killers = []struct{ name, script string }{
 	{"killall -9 loop", `while :; do killall -q -9 bench-imapd; done`},
 	{"the original's loop", `while :; do
 		ps -eo uid,pid,comm | while read -r uid pid comm; do
-			if [ "$uid" = 54321 ] && [ "$comm" = bench-imapd ]; then /bin/kill -9 "$pid"; fi
+			if [ "$uid" = 54321 ] && [ "$comm" = bench-imapd ]; then /bin/kill -9 "$pid" 2>/dev/null; fi
 		done
 	done`},
 }

@@ -1,0 +1,569 @@
+package killstorm
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stormcheck/pkg/filter"
+	"stormcheck/pkg/mailbox"
+	"stormcheck/pkg/proc"
+)
+
+// rowsIn takes rows that come together through killstorm: the last four cells of each.
+func rowsIn(t *testing.T, change func(*Options), rows ...string) (cells []string, reported string) {
+	t.Helper()
+	var out bytes.Buffer
+	o := Options{Signal: syscall.SIGKILL, Timeout: 20 * time.Second, Host: "moscow", Syslog: "/nowhere/log", Now: func() time.Time { return now }}
+	if change != nil {
+		change(&o)
+	}
+	env := filter.Env{In: strings.NewReader(header + strings.Join(rows, "")), Out: &out, Report: func(err error) { reported += err.Error() + "\n" }}
+	if err := Run(o, env); err != nil {
+		t.Error(err)
+	}
+	for _, line := range strings.Split(strings.TrimSpace(strings.TrimPrefix(out.String(), header)), "\n") {
+		all := strings.Split(line, ",")
+		cells = append(cells, strings.Join(all[len(all)-4:], "|"))
+	}
+	return cells, reported
+}
+
+// Rows that are there already end in common sweeps, and keep their order. A second
+// row for the same processes finds them gone.
+func TestTogether(t *testing.T) {
+	uid := who(t)
+	a := victims(t, 5, uid, "plain", name("a"), nil)
+	b := victims(t, 7, uid, "plain", name("b"), nil)
+	cells, reported := rowsIn(t, nil, due(uid, name("a"), "5"),
+		strings.Replace(due(uid, name("a"), "5"), "kill=5", "alert=5", 1), // not due, and not before its time
+		due(uid, name("b"), "7"), due(uid, name("a"), "5"), due(uid, name("nobody"), "1"))
+	want := []string{"5|0||", "|||", "7|0||", "0||killstorm: subsided to 0|", "0||killstorm: subsided to 0|"}
+	if fmt.Sprint(cells) != fmt.Sprint(want) || reported != "" || living(a)+living(b) != 0 {
+		t.Errorf("%q, reported %q; %d live", cells, reported, living(a)+living(b))
+	}
+}
+
+// The worst is the first.
+func TestWorstFirst(t *testing.T) {
+	uid := who(t)
+	k := killer{}
+	var all []*filter.Due
+	for _, n := range []int64{3, 9, 5} {
+		d := &filter.Due{}
+		d.Row.User, d.Row.Proc, d.Row.Count.N = user(uid), fmt.Sprint(n), n
+		d.Row.UID.N, d.Row.UID.Known = int64(uid), true
+		all = append(all, d)
+	}
+	got := ""
+	for _, s := range k.storms(all) {
+		got += s.comm
+	}
+	if got != "953" {
+		t.Errorf("%q, %v", got, all[0].Err)
+	}
+}
+
+// What may be allowed and refused by flags.
+func TestLeave(t *testing.T) {
+	uid := who(t)
+	comm := name("v")
+	storm := victims(t, 3, uid, "plain", comm, nil)
+	row := due(uid, comm, "3")
+	archive := strings.Replace(row, "kill=3", "archive=3 kill=3", 1)
+	for _, c := range []struct {
+		row, want string
+		change    func(*Options)
+	}{
+		{row, "0|||killstorm: refused: 3 are more than --max 2", func(o *Options) { o.Max = 2 }},
+		{row, "||killstorm: a protected user's processes are left alone|", func(o *Options) { o.Protect.UIDs = map[uint32]bool{uid: true} }},
+		{row, "||killstorm: a protected user's processes are left alone|", func(o *Options) { o.Protect.Names = map[string]bool{user(uid): true} }},
+		{archive, "|||killstorm: not killed: the mail isn't saved: no word of mailarchive", func(o *Options) { o.RequireArchive = true }},
+		{strings.Replace(archive, ",,\n", ",,mailarchive: /var/mail/g: no space left on device\n", 1),
+			"|||mailarchive: /var/mail/g: no space left on device; killstorm: not killed: the mail isn't saved: /var/mail/g: no space left on device",
+			func(o *Options) { o.RequireArchive = true }},
+	} {
+		if cells, _ := run1(t, c.row, c.change); cells != c.want {
+			t.Errorf("row %s; want %s", cells, c.want)
+		}
+		if living(storm) != 3 {
+			t.Fatalf("%s: %d live", c.want, living(storm))
+		}
+	}
+	// One who plants what isn't a mailbox in its place doesn't keep his storm.
+	cells, _ := run1(t, strings.Replace(archive, ",,\n", ",,mailarchive: /var/mail/g: a symbolic link\n", 1),
+		func(o *Options) { o.RequireArchive, o.Max = true, 3 })
+	if cells != "3|0||mailarchive: /var/mail/g: a symbolic link" {
+		t.Errorf("row %s", cells)
+	}
+}
+
+func TestAllow(t *testing.T) {
+	root, daemon := mailbox.User{UID: 0}, mailbox.User{UID: 1}
+	o := Options{AllowRoot: true}
+	if o.spared(root) != nil || o.spared(daemon) == nil {
+		t.Errorf("--allow-root: %v, %v", o.spared(root), o.spared(daemon))
+	}
+	o = Options{AllowSystem: true}
+	if o.spared(root) == nil || o.spared(daemon) != nil {
+		t.Errorf("--allow-system: %v, %v", o.spared(root), o.spared(daemon))
+	}
+	p, err := protect([]string{"root", "4242"}, nil)
+	if err != nil || !p.UIDs[0] || !p.UIDs[4242] || len(p.UIDs) != 2 {
+		t.Errorf("%v, %v", p, err)
+	}
+	if _, err := protect([]string{"no-such-account"}, nil); err == nil {
+		t.Error("an account that isn't there is protected")
+	}
+	// A row whose uid serves several people.
+	d := &filter.Due{}
+	d.Row.User, d.Row.Account = "groucho", "vmail"
+	if _, err := o.target(d); err == nil || !strings.Contains(err.Error(), "account vmail runs processes of several") {
+		t.Error(err)
+	}
+}
+
+// Those that a run before this left stopped are ended, and are not taken for ended.
+func TestStoppedBefore(t *testing.T) {
+	uid := who(t)
+	storm := victims(t, 3, uid, "plain", name("o"), nil)
+	for _, cmd := range storm {
+		must(cmd.Process.Signal(syscall.SIGSTOP))
+	}
+	if cells, reported := run1(t, due(uid, name("o"), "3"), nil); cells != "3|0||" || reported != "" || living(storm) != 0 {
+		t.Errorf("row %s, reported %q; %d live", cells, reported, living(storm))
+	}
+}
+
+// A PID that another process has by now is that one's, though it is of the same uid
+// and name.
+func TestPIDReuse(t *testing.T) {
+	uid := who(t)
+	comm := name("q")
+	first := victims(t, 1, uid, "plain", comm, nil)[0]
+	pid := first.Process.Pid
+	b := battle{killer: &killer{}, byUID: map[uint32][]*storm{}}
+	s := &storm{target: target{mailbox.User{UID: uid}, comm}, index: map[id]int{}}
+	b.storms, b.byUID[uid], b.visit = []*storm{s}, []*storm{s}, b.meet
+	table, err := proc.Open()
+	must(err)
+	b.table = table
+	defer table.Close()
+	must(b.sweep())
+	if len(s.processes) != 1 || s.processes[0].pid != pid {
+		t.Fatalf("found %+v", s.processes)
+	}
+	must(first.Process.Kill())
+	_ = first.Wait()
+	start := time.Now()
+	var second *exec.Cmd
+	for second == nil || second.Process.Pid != pid {
+		if time.Since(start) > 20*time.Second {
+			t.Fatal("the PID doesn't come round")
+		}
+		// Where the next PID can be told, it needn't be waited for.
+		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0); err != nil {
+			t.Skip(err)
+		}
+		second = victims(t, 1, uid, "plain", comm, nil)[0]
+	}
+	if stopped, _ := b.stop(); stopped != 0 {
+		t.Errorf("stopped %d", stopped)
+	}
+	b.send(syscall.SIGKILL)
+	if s := state(pid); s != "S" && s != "R" {
+		t.Errorf("the one that has its PID now is in state %q", s)
+	}
+	if !s.processes[0].gone || s.processes[0].signalled {
+		t.Errorf("%+v", s.processes[0])
+	}
+}
+
+// One that takes another name before it is stopped is somebody else. What is said of
+// it is true.
+func TestRenames(t *testing.T) {
+	uid := who(t)
+	comm := name("w")
+	storm := victims(t, 20, uid, "chameleon", comm, nil)
+	cells, _ := run1(t, due(uid, comm, "1"), func(o *Options) { o.Timeout = 2 * time.Second })
+	killed, _ := strconv.Atoi(strings.Split(cells, "|")[0])
+	if left := living(storm); killed+left != 20 {
+		t.Errorf("row %s, and %d live", cells, left)
+	}
+	for _, cmd := range storm {
+		if state(cmd.Process.Pid) == "T" {
+			t.Errorf("%d is left stopped", cmd.Process.Pid)
+		}
+	}
+}
+
+// Once it fights it takes no memory from the system, and none to speak of from its own.
+func TestTakesNoMemory(t *testing.T) {
+	uid := who(t)
+	storm := victims(t, 50, uid, "plain", name("m"), nil)
+	k := &killer{Options: Options{Signal: syscall.SIGKILL, Timeout: 20 * time.Second}}
+	d := &filter.Due{}
+	s := &storm1{target: target{mailbox.User{UID: uid}, name("m")}, due: d}
+	d.Limit.Count = 50
+	b, err := newBattle(k, []*storm1{s}, time.Now().Add(20*time.Second))
+	must(err)
+	defer b.table.Close()
+	must(b.look())
+	if d.Err != nil {
+		t.Fatal(d.Err)
+	}
+	s.reserve()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	must(b.freeze())
+	must(b.kill())
+	runtime.ReadMemStats(&after)
+	if living(storm) != 0 {
+		t.Errorf("%d live", living(storm))
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; after.Sys > before.Sys || took > 256<<10 {
+		t.Errorf("%d more bytes of the system's, %d of its own", after.Sys-before.Sys, took)
+	}
+}
+
+type storm1 = storm // where a variable has that name
+
+// Without a file handle to look with nobody is stopped.
+func TestOutOfHandles(t *testing.T) {
+	uid := who(t)
+	storm := victims(t, 3, uid, "plain", name("f"), nil)
+	var limit unix.Rlimit
+	must(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	few := limit
+	held, err := os.Open("/")
+	must(err)
+	defer held.Close()
+	for _, more := range []uint64{0, 1, 2, 3} {
+		few.Cur = uint64(held.Fd()) + more
+		must(unix.Setrlimit(unix.RLIMIT_NOFILE, &few))
+		cells, reported := run1(t, due(uid, name("f"), "3"), nil)
+		must(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+		if cells == "3|0||" && reported == "" {
+			break // these were enough
+		}
+		if !strings.Contains(reported, "too many open files") || living(storm) != 3 {
+			t.Errorf("%d: row %s, reported %q", more, cells, reported)
+		}
+		for _, cmd := range storm {
+			if s := state(cmd.Process.Pid); s == "T" {
+				t.Errorf("%d: one is stopped", more)
+			}
+		}
+	}
+}
+
+// run starts killstorm as a process, with a row that stays due.
+func start(t *testing.T, args []string, change func(*exec.Cmd)) (cmd *exec.Cmd, in io.WriteCloser, out, problems *bytes.Buffer) {
+	t.Helper()
+	cmd = exec.Command("/proc/self/exe", append([]string{"--host", "moscow"}, args...)...)
+	cmd.Env = append(os.Environ(), "KILLSTORM_ROLE=killstorm", "GORACE=atexit_sleep_ms=10")
+	out, problems = &bytes.Buffer{}, &bytes.Buffer{}
+	cmd.Stdout, cmd.Stderr = out, problems
+	in, err := cmd.StdinPipe()
+	must(err)
+	if change != nil {
+		change(cmd)
+	}
+	must(cmd.Start())
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	return cmd, in, out, problems
+}
+
+// fresh gives a row the time of now.
+func fresh(row string) string {
+	return strings.Replace(row, "2000-04-25T05:17:02Z", time.Now().UTC().Format(time.RFC3339), 1)
+}
+
+// What isn't permitted is said, and not called killed.
+func TestNotPermitted(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: changes uid")
+	}
+	uid := who(t)
+	storm := victims(t, 2, uid, "plain", name("x"), nil)
+	cmd, in, out, _ := start(t, []string{"--timeout", "200ms"}, func(cmd *exec.Cmd) {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid + 1, Gid: uid + 1}}
+	})
+	io.WriteString(in, header+fresh(due(uid, name("x"), "2")))
+	in.Close()
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 1 {
+		t.Error(err)
+	}
+	if !strings.HasSuffix(out.String(), ",0,2,killstorm: no mailbox to lock,killstorm: 2 remaining: 2 not permitted\n") || living(storm) != 2 {
+		t.Errorf("%s, %d live", out, living(storm))
+	}
+}
+
+// policies returns the scheduling policies of all threads, proc_pid_stat(5), field 41.
+func policies(pid int) (all []string) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, path := range files {
+		text, _ := os.ReadFile(path)
+		_, rest, _ := strings.Cut(string(text), ") ")
+		if words := strings.Fields(rest); len(words) > 38 {
+			all = append(all, words[38])
+		}
+	}
+	return all
+}
+
+// Every thread is above all others, unless that isn't wanted.
+func TestRealtime(t *testing.T) {
+	attr, err := unix.SchedGetAttr(0, 0)
+	if err != nil || os.Geteuid() != 0 || unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0) != nil {
+		t.Skip("real-time priority isn't to be had here")
+	}
+	must(unix.SchedSetAttr(0, attr, 0))
+	for flag, want := range map[string]string{"--timeout=9s": "2", "--no-realtime": "0"} { // SCHED_RR, SCHED_OTHER
+		cmd, in, _, _ := start(t, []string{flag}, nil)
+		for i := 0; ; i++ {
+			all := policies(cmd.Process.Pid)
+			if len(all) >= 16 && strings.Join(all, "") == strings.Repeat(want, len(all)) {
+				break
+			}
+			if i > 500 {
+				t.Errorf("%s: policies of threads %q", flag, all)
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		in.Close()
+		_ = cmd.Wait()
+	}
+}
+
+// With no free slot for a thread or a process it does its work.
+func TestFullTable(t *testing.T) {
+	dir := ""
+	for _, top := range []string{"/sys/fs/cgroup/pids", "/sys/fs/cgroup"} { // version 1, version 2
+		d := fmt.Sprintf("%s/killstorm-test-%d-%d", top, os.Getppid(), time.Now().UnixNano())
+		if os.Mkdir(d, 0o755) != nil {
+			continue
+		}
+		t.Cleanup(func() {
+			for range 200 { // until the processes in it are reaped
+				if os.Remove(d) == nil {
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			t.Errorf("%s is left", d)
+		})
+		if _, err := os.Stat(d + "/pids.max"); err == nil {
+			dir = d
+			break
+		}
+	}
+	if dir == "" {
+		t.Skip("no control group with a limit of processes can be made here")
+	}
+	const uid = 65534 // one for whom nobody has to be asked
+	storm := victims(t, 40, uid, "plain", name("g"), nil)
+	cmd, in, out, problems := start(t, []string{"--allow-system"}, nil)
+	io.WriteString(in, header)
+	for i := 0; len(policies(cmd.Process.Pid)) < 17; i++ {
+		if time.Sleep(10 * time.Millisecond); i > 500 {
+			t.Fatal("it makes no threads")
+		}
+	}
+	must(os.WriteFile(dir+"/cgroup.procs", []byte(strconv.Itoa(cmd.Process.Pid)), 0))
+	must(os.WriteFile(dir+"/pids.max", []byte("1"), 0))
+	io.WriteString(in, fresh(due(uid, name("g"), "40")))
+	in.Close()
+	if err := cmd.Wait(); err != nil || !strings.HasSuffix(out.String(), ",40,0,killstorm: no mailbox to lock,\n") || living(storm) != 0 {
+		t.Errorf("%v: %s%s; %d live", err, out, problems, living(storm))
+	}
+}
+
+// syslogd listens as syslogd does.
+func syslogd(t *testing.T) (*net.UnixConn, string) {
+	path := filepath.Join(t.TempDir(), "log")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	must(err)
+	t.Cleanup(func() { c.Close() })
+	return c, path
+}
+
+func TestAudit(t *testing.T) {
+	uid := who(t)
+	log, path := syslogd(t)
+	lines := make(chan string, 100)
+	go func() {
+		defer close(lines)
+		for line := make([]byte, 1024); ; {
+			n, err := log.Read(line)
+			if err != nil {
+				return
+			}
+			lines <- string(line[:n])
+		}
+	}()
+	storm := victims(t, 53, uid, "plain", name(",y"), nil)
+	if cells, _ := run1(t, due(uid, strings.Replace(name(",y"), ",", `\x2c`, 1), "53"), func(o *Options) { o.Syslog = path }); cells != "53|0||" {
+		t.Errorf("row %s", cells)
+	}
+	whose := fmt.Sprintf("]: killed uid=%d user=%s proc=%s", uid, user(uid), strings.Replace(name(",y"), ",", `\x2c`, 1))
+	for i := range 51 {
+		line := ""
+		select {
+		case line = <-lines:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%d lines", i)
+		}
+		want := whose + " and 3 more"
+		if i < 50 {
+			want = fmt.Sprintf("%s pid=%d start=2", whose, storm[i].Process.Pid)
+		}
+		story := strings.Contains(line, fmt.Sprintf(" state=S ppid=%d parent=", os.Getpid()))
+		if !strings.HasPrefix(line, "<29>") || !strings.Contains(line, want) || story != (i < 20) {
+			t.Errorf("line %d: %q; want %s", i, line, want)
+		}
+	}
+}
+
+// A log that nobody reads keeps it from nothing, and what is lost is counted.
+func TestStuckLog(t *testing.T) {
+	uid := who(t)
+	log, path := syslogd(t)
+	must(log.SetReadBuffer(1))
+	victims(t, 40, uid, "plain", name("j"), nil)
+	begin := time.Now()
+	cells, reported := run1(t, due(uid, name("j"), "40"), func(o *Options) { o.Syslog = path })
+	if !strings.HasPrefix(cells, "40|0|") || reported != "" || time.Since(begin) > 10*time.Second {
+		t.Errorf("row %s, reported %q", cells, reported)
+	}
+	var lost, got int
+	if _, err := fmt.Sscanf(cells, "40|0|killstorm: %d lines for syslog not sent: resource temporarily unavailable|", &lost); err != nil && cells != "40|0||" {
+		t.Errorf("row %s: %v", cells, err)
+	}
+	must(log.SetReadDeadline(time.Now().Add(100 * time.Millisecond)))
+	for _, err := log.Read(make([]byte, 1024)); err == nil; _, err = log.Read(make([]byte, 1024)) {
+		got++
+	}
+	if got+lost != 40 {
+		t.Errorf("%d lines came, %d are said to be lost", got, lost)
+	}
+}
+
+// box makes a mailbox of uid's in a directory of its own.
+func box(t *testing.T, uid uint32) (path string, hold []mailbox.Template) {
+	dir := t.TempDir()
+	path = filepath.Join(dir, user(uid))
+	must(os.WriteFile(path, []byte("From x\n\n"), 0o600))
+	if os.Geteuid() == 0 {
+		must(os.Chown(path, int(uid), int(uid)))
+	}
+	template, err := mailbox.Parse(dir + "/{user}")
+	must(err)
+	return path, []mailbox.Template{template}
+}
+
+// tryLock tries for the lock that a mail program writes under.
+func tryLock(t *testing.T, path string) (free bool) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(err)
+	defer f.Close()
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}) == nil
+}
+
+// The mailbox is locked while its owner's processes end, and not after that.
+func TestHold(t *testing.T) {
+	uid := who(t)
+	path, hold := box(t, uid)
+	victims(t, 1, uid, "spawner", name("h"), nil) // it goes on for as long as it may
+	for i := 0; len(called(name("h"))) < 2; i++ {
+		if time.Sleep(10 * time.Millisecond); i > 500 {
+			t.Fatal("the spawner spawns nobody")
+		}
+	}
+	done := make(chan bool)
+	locked := 0
+	go func() {
+		defer close(done)
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			if !tryLock(t, path) {
+				locked++
+			} else if locked > 0 {
+				return
+			}
+		}
+	}()
+	cells, _ := run1(t, due(uid, name("h"), "1"), func(o *Options) {
+		o.Hold, o.HoldTimeout, o.Timeout = hold, 3*time.Second, 500*time.Millisecond
+	})
+	<-done
+	if locked < 10 || !tryLock(t, path) || strings.Contains(cells, "not locked") {
+		t.Errorf("found locked %d times; row %s", locked, cells)
+	}
+}
+
+// Who locks the mailbox for good doesn't keep his storm.
+func TestHoldDenied(t *testing.T) {
+	uid := who(t)
+	path, hold := box(t, uid)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(err)
+	defer f.Close()
+	must(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	storm := victims(t, 3, uid, "plain", name("1"), nil)
+	begin := time.Now()
+	cells, reported := run1(t, due(uid, name("1"), "3"), func(o *Options) { o.Hold, o.HoldTimeout = hold, 300*time.Millisecond })
+	want := fmt.Sprintf("3|0|killstorm: %s: not locked (held by pid %d)|", path, os.Getpid())
+	if cells != want || reported != "" || living(storm) != 0 || time.Since(begin) < 300*time.Millisecond {
+		t.Errorf("row %s, reported %q; want %s", cells, reported, want)
+	}
+}
+
+// The lock file of one who was killed is removed, no other is.
+func TestDotlocks(t *testing.T) {
+	uid := who(t)
+	path, hold := box(t, uid)
+	lock := path + ".lock"
+	for _, c := range []struct {
+		text func(pid int) string
+		note string // with the PID
+		left bool
+	}{
+		{func(pid int) string { return fmt.Sprint(pid) }, "removed " + lock + " of killed pid %d", false},
+		{func(pid int) string { return fmt.Sprintf("%d:elsewhere", pid) }, "", true},
+		{func(int) string { return "1" }, "", true},
+	} {
+		storm := victims(t, 2, uid, "plain", name("2"), nil)
+		pid := storm[1].Process.Pid
+		must(os.WriteFile(lock, []byte(c.text(pid)), 0o600))
+		if os.Geteuid() == 0 {
+			must(os.Chown(lock, int(uid), int(uid)))
+		}
+		time.Sleep(20 * time.Millisecond) // the kernel's clock for files is a coarse one
+		cells, reported := run1(t, due(uid, name("2"), "2"), func(o *Options) { o.Hold, o.HoldTimeout = hold, time.Millisecond })
+		want := ""
+		if c.note != "" {
+			want = fmt.Sprintf(c.note, pid)
+		}
+		_, err := os.Stat(lock)
+		if !strings.HasPrefix(cells, "2|0|killstorm: "+path+": not locked (held by ") || !strings.Contains(cells, want) || reported != "" || (err == nil) != c.left {
+			t.Errorf("row %s, reported %q; lock: %v; want %s", cells, reported, err, want)
+		}
+		for _, cmd := range storm {
+			_ = cmd.Wait()
+		}
+		os.Remove(lock)
+	}
+}
