@@ -194,6 +194,7 @@ func (b *battle) open(p *process, who *proc.Identity) (proc.Handle, error) {
 		return h, err
 	}
 	err = h.Identify(who)
+	p.unseen = nil
 	if err == nil && (who.PID != p.pid || who.Start != p.start || who.Zombie) {
 		err = proc.ErrGone
 	}
@@ -234,24 +235,40 @@ func (b *battle) fight() {
 		s.reserve()
 	}
 	b.began = time.Now()
+	left := 1
 	if b.Signal != syscall.SIGKILL {
-		b.ask() // without locks: they may have to write their last into the mailbox
+		left = b.ask() // without locks: they may have to write their last into the mailbox
 	}
-	locks := b.lock()
+	held := &locks{}
+	if left > 0 && !b.over() {
+		held = b.lock()
+	}
+	defer held.letGo()
 	if b.Signal == syscall.SIGKILL && time.Since(b.began) > longAgo {
 		// Much may have happened while the locks were waited for.
-		if err := b.look(); err != nil {
-			b.fail(err)
+		if !b.lookAgain() {
+			return
 		}
-		b.began = time.Now()
 	}
-	if len(b.storms) > 0 {
-		b.fail(errors.Join(b.freeze(), b.kill(), b.toldToEnd()))
-	}
-	locks.letGo()
+	b.fail(errors.Join(b.freeze(), b.kill(), b.toldToEnd()))
+	held.letGo()
 	for _, s := range b.storms {
 		b.removeDotlocks(s)
 	}
+}
+
+// lookAgain looks again before anybody was touched. It is false where nobody has to be.
+func (b *battle) lookAgain() bool {
+	err := b.toldToEnd()
+	if err == nil {
+		err = b.look()
+	}
+	if err != nil {
+		b.fail(err)
+		b.storms = nil
+	}
+	b.began = time.Now()
+	return len(b.storms) > 0
 }
 
 // fail tells all rows of an error.
@@ -262,17 +279,19 @@ func (b *battle) fail(err error) {
 }
 
 // ask sends the signal that isn't KILL to those who are there, and waits until they
-// have followed it, or the grace is over.
-func (b *battle) ask() {
+// have followed it, or the grace is over. It returns how many haven't.
+func (b *battle) ask() (left int) {
 	if b.freeze() == nil {
 		b.send(b.Signal)
 	}
 	b.send(syscall.SIGCONT) // also when it came to nothing
-	for end := time.Now().Add(b.Grace); time.Now().Before(end) && !b.over(); {
-		if b.rest(); b.sweep() != nil || b.bury() == 0 {
-			return
+	left = 1
+	for end := time.Now().Add(b.Grace); left > 0 && time.Now().Before(end) && !b.over(); left = b.bury() {
+		if b.rest(); b.sweep() != nil {
+			break
 		}
 	}
+	return left
 }
 
 // freeze stops everybody whom the last sweep saw, and sweeps until it finds nobody

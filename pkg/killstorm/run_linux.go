@@ -130,6 +130,6 @@ func (k *killer) end(storms []*storm, start time.Time) {
 	log := openSyslog(k.Syslog)
 	defer log.close()
 	for _, s := range b.storms {
-		s.report(log)
+		s.report(log, b.sweeps)
 	}
 }

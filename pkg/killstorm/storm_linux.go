@@ -114,14 +114,14 @@ func (s *storm) stillDue(sweep int, most int64) error {
 }
 
 // report fills the row, and tells syslog who was killed.
-func (s *storm) report(log *syslog) {
+func (s *storm) report(log *syslog, sweep int) {
 	var killed []process
 	for _, p := range s.processes {
 		if p.gone && p.signalled {
 			killed = append(killed, p)
 		}
 	}
-	remaining := s.remaining()
+	remaining := s.remaining(sweep)
 	s.due.Record.Set(rows.Killed, fmt.Sprint(len(killed)))
 	s.due.Record.Set(rows.Remaining, fmt.Sprint(len(remaining)))
 	var told []error
@@ -138,14 +138,10 @@ func (s *storm) report(log *syslog) {
 	s.due.Err = errors.Join(append(told, s.due.Err)...)
 }
 
-// remaining returns those that are still there, as the last look saw them.
-func (s *storm) remaining() (left []process) {
-	last := 0
+// remaining returns those that are still there, as the last sweep saw them.
+func (s *storm) remaining(sweep int) (left []process) {
 	for _, p := range s.processes {
-		last = max(last, p.seen)
-	}
-	for _, p := range s.processes {
-		if p.remains(last) {
+		if p.remains(sweep) {
 			left = append(left, p)
 		}
 	}
