@@ -404,26 +404,31 @@ func TestToldToEnd(t *testing.T) {
 	uid := who(t)
 	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1} {
 		comm := name("e")
-		storm := victims(t, 40, uid, "stubborn", comm, nil)
-		next := victims(t, 40, uid, "plain", name("n"), nil)
+		storm := victims(t, 8, uid, "stubborn", comm, nil)
+		willing := victims(t, 1, uid, "plain", comm, nil)[0]
+		next := victims(t, 9, uid, "plain", name("n"), nil)
 		cmd := exec.Command("/proc/self/exe", "--host", "moscow", "--signal", "TERM")
 		cmd.Env = append(os.Environ(), "KILLSTORM_ROLE=killstorm", "GORACE=atexit_sleep_ms=10")
-		row := strings.Replace(due(uid, comm, "40"), "2000-04-25T05:17:02Z", time.Now().UTC().Format(time.RFC3339), 1)
+		row := strings.Replace(due(uid, comm, "9"), "2000-04-25T05:17:02Z", time.Now().UTC().Format(time.RFC3339), 1)
 		cmd.Stdin = strings.NewReader(header + row + header + strings.Replace(row, comm, name("n"), 1)) // and one that must not be begun
 		var out, problems bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &problems
 		must(cmd.Start())
-		time.Sleep(time.Second) // in the midst of its 5 s of grace
+		for i := 0; state(willing.Process.Pid) != "Z"; i++ { // then it is in the midst of its 5 s of grace
+			if time.Sleep(10 * time.Millisecond); i > 1000 {
+				t.Fatalf("%s: it doesn't begin: %s%s", sig, &out, &problems)
+			}
+		}
 		must(cmd.Process.Signal(sig))
 		err := cmd.Wait()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() != 1 {
 			t.Errorf("%s: %v", sig, err)
 		}
-		if !strings.Contains(out.String(), ",40,0,,killstorm: ended early by a signal: "+sig.String()) || living(storm) != 0 {
+		if !strings.Contains(out.String(), ",9,0,,killstorm: ended early by a signal: "+sig.String()) || living(storm) != 0 {
 			t.Errorf("%s: %d live; out %q, %q", sig, living(storm), out.String(), problems.String())
 		}
-		if living(next) != 40 || strings.Count(out.String(), "killstorm: ended early by a signal: ") != 2 {
+		if living(next) != 9 || strings.Count(out.String(), "killstorm: ended early by a signal: ") != 2 {
 			t.Errorf("%s: %d of the next storm live; out %q", sig, living(next), out.String())
 		}
 		stopped(t, comm)
