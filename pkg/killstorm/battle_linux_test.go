@@ -20,6 +20,7 @@ import (
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/mailbox"
 	"stormcheck/pkg/proc"
+	"stormcheck/pkg/rows"
 )
 
 // rowsIn takes rows that come together through killstorm: the last four cells of each.
@@ -568,5 +569,36 @@ func TestDotlocks(t *testing.T) {
 			_ = cmd.Wait()
 		}
 		os.Remove(lock)
+	}
+}
+
+// Killed is who was signalled and seen gone, and nobody else; whoever is left is told
+// of with the reason.
+func TestReport(t *testing.T) {
+	const sweep = 9
+	all := []process{
+		{id: id{10, 1}, seen: 3, signalled: true, gone: true},
+		{id: id{11, 1}, seen: 3, stopped: true, gone: true},               // by somebody else
+		{id: id{12, 1}, seen: 9, state: 'D', signalled: true},             // and still there
+		{id: id{13, 1}, seen: 3, state: 'S', signalled: true, late: true}, // under another name
+		{id: id{14, 1}, seen: 9, denied: unix.EPERM},
+		{id: id{15, 1}, seen: 9, refused: "in containers"},
+		{id: id{16, 1}, seen: 3}, // gone before it was looked at
+		{id: id{17, 1}, seen: 9, unseen: unix.EMFILE},
+	}
+	var out bytes.Buffer
+	err := filter.Acting{
+		Tool: "killstorm", Action: "kill", Host: "moscow", Now: func() time.Time { return now },
+		Fills: []rows.Column{rows.Killed, rows.Remaining},
+		Together: func(due []*filter.Due) {
+			s := storm{due: due[0], processes: all}
+			s.report(openSyslog("/nowhere/log"), sweep)
+		},
+	}.Run(filter.Env{In: strings.NewReader(header + due(4242, "imapd", "1")), Out: &out, Report: func(error) {}})
+	must(err)
+	const want = ",1,4,killstorm: refused: 1 in containers," +
+		"killstorm: 4 remaining: 1 not permitted and 1 respawned and 1 too many open files and 1 uninterruptible (D)\n"
+	if !strings.HasSuffix(out.String(), want) {
+		t.Errorf("%s; want %s", out.String(), want)
 	}
 }

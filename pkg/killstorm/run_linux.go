@@ -3,6 +3,7 @@ package killstorm
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -19,6 +20,7 @@ import (
 func Run(o Options, env filter.Env) error {
 	proc.MakeThreads() // or it could die in the middle, with everybody frozen
 	k := killer{Options: o, signals: make(chan os.Signal, 1)}
+	env.In = input{env.In, &k}
 	return filter.Acting{
 		Tool: "killstorm", Action: "kill", Host: o.Host, Now: o.Now,
 		Needs:    []rows.Column{rows.Proc, rows.Count},
@@ -34,6 +36,19 @@ type killer struct {
 	told    error // by a signal
 }
 
+// An input ends when the run was told to end, though more may come.
+type input struct {
+	io.Reader
+	k *killer
+}
+
+func (i input) Read(p []byte) (int, error) {
+	if i.k.toldToEnd() != nil {
+		return 0, io.EOF
+	}
+	return i.Reader.Read(p)
+}
+
 // ending are the signals that would end killstorm, and leave people frozen, if it
 // didn't catch them while it works. Nothing helps against KILL.
 var ending = []os.Signal{
@@ -41,8 +56,8 @@ var ending = []os.Signal{
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGXCPU,
 }
 
-// act does what is due for rows that came together. Once told to end it does
-// nothing more. While rows are waited for, signals do what they always do.
+// act does what is due for rows that came together. Once told to end it does nothing
+// more, and reads no more. While rows are waited for, signals do what they always do.
 func (k *killer) act(due []*filter.Due) {
 	signal.Notify(k.signals, ending...)
 	defer signal.Stop(k.signals)
