@@ -11,7 +11,7 @@ import (
 	"stormcheck/pkg/mailbox"
 )
 
-// holdMost is how long a mailbox is kept locked. Postfix defers mail after 19 s.
+// holdMost is how long a mailbox is kept locked, from the first one on. Postfix defers mail after 19 s.
 const holdMost = 15 * time.Second
 
 // locks are the mailboxes that are held open and locked while their owners'
@@ -22,13 +22,16 @@ type locks struct {
 	gone  bool
 }
 
-// keep takes a mailbox over, also one that comes too late.
+// keep takes a locked mailbox over, also one that comes too late.
 func (l *locks) keep(f *os.File) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	if l.gone {
 		f.Close()
 		return
+	}
+	if len(l.files) == 0 {
+		time.AfterFunc(holdMost, l.letGo)
 	}
 	l.files = append(l.files, f)
 }
@@ -77,17 +80,14 @@ func (b *battle) lock() *locks {
 		select {
 		case a := <-answers:
 			delete(silent, a.storm)
-			s := b.storms[a.storm]
-			s.notes = append(s.notes, a.notes...)
-			continue
+			b.storms[a.storm].notes = append(b.storms[a.storm].notes, a.notes...)
 		case <-late:
+			for i := range silent {
+				b.storms[i].notes = append(b.storms[i].notes, filter.Note("mailbox not locked (no answer)"))
+			}
+			clear(silent)
 		}
-		for i := range silent {
-			b.storms[i].notes = append(b.storms[i].notes, filter.Note("mailbox not locked (no answer)"))
-		}
-		break
 	}
-	time.AfterFunc(holdMost, held.letGo)
 	return held
 }
 
