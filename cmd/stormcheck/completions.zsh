@@ -18,11 +18,12 @@ threshold)
 	_arguments \
 		'(--limits)--limits[the table of limits is in FILE (default /etc/stormcheck/limits.csv where it exists, else built in)]:FILE:_files' \
 		'(--all)--all[pass rows that reach no limit too, with empty actions]' \
+		'(--explain)--explain[say on stderr which limits row decides on each row, and how far the next limit is]' \
 		'(--log)--log[append the rows that reach the limit log to FILE too]:FILE:_files' \
 		'(--dry-run -n)--dry-run[write no log]' \
 		'(--dry-run -n)-n[write no log]' \
 		'(--print-limits)--print-limits[print the table in force, and end]' \
-		'(--check)--check[report every fault of the table, and end]' \
+		'(--check)--check[report every fault of the table, warn of what is hardly meant, and end]' \
 		'(--help -h)--help[print this help]' \
 		'(--help -h)-h[print this help]' \
 		'(--version)--version[print the version]'
@@ -31,6 +32,12 @@ mailarchive)
 	_arguments \
 		'(--dir)--dir[make copies in DIR (default /var/lib/stormcheck/archive)]:DIR:_files' \
 		'*--mailbox[a mailbox is PATH, with {user} or {home} in it (default /var/mail/{user} and /var/mail/.{user}.pop)]:PATH:_files' \
+		'(--lock-timeout)--lock-timeout[wait for a lock for DUR (default 10s)]:DUR:' \
+		'(--timeout)--timeout[give a row up after DUR (default 1m)]:DUR:' \
+		'(--again-after)--again-after[copy a mailbox that has changed again after DUR (default 10m)]:DUR:' \
+		'(--keep)--keep[keep N copies of a mailbox and the first of this storm (default 10; 0: all)]:N:' \
+		'(--max-size)--max-size[refuse a mailbox larger than SIZE (default 0: as large as fits)]:SIZE:' \
+		'(--min-free)--min-free[leave SIZE of the archive'\''s file system free (default 5%)]:SIZE:' \
 		'(--host)--host[act on the rows of host NAME (default: this machine'\''s node name)]:NAME:' \
 		'(--dry-run -n)--dry-run[copy nothing, note what would be]' \
 		'(--dry-run -n)-n[copy nothing, note what would be]' \
@@ -40,8 +47,17 @@ mailarchive)
 	;;
 killstorm)
 	_arguments \
-		'(--signal)--signal[send SIG first, and KILL to what is left 5 s later (default KILL)]:SIG:' \
+		'(--signal)--signal[send SIG first, and KILL to what is left after the grace (default KILL)]:SIG:' \
+		'(--grace)--grace[how long they have to follow --signal, DUR (default 5s)]:DUR:' \
 		'(--timeout)--timeout[give a row up after DUR (default 30s)]:DUR:' \
+		'(--max)--max[refuse a row of more than N live processes]:N:' \
+		'*--protect[never touch processes of USER, a name or a uid]:USER:' \
+		'(--allow-root)--allow-root[root'\''s processes too]' \
+		'(--allow-system)--allow-system[those of system accounts too, which may be everybody'\''s service]' \
+		'(--require-archive)--require-archive[leave who is due for a copy that failed for space or I/O]' \
+		'*--hold[lock the mailbox PATH, with {user} or {home} in it (default /var/mail/{user})]:PATH:_files' \
+		'(--hold-timeout)--hold-timeout[try for that lock for DUR (default 3s)]:DUR:' \
+		'(--no-realtime)--no-realtime[run at the priority that it was started with]' \
 		'(--host)--host[act on the rows of host NAME (default: this machine'\''s node name)]:NAME:' \
 		'(--dry-run -n)--dry-run[signal nobody, note who would be]' \
 		'(--dry-run -n)-n[signal nobody, note who would be]' \
@@ -52,16 +68,23 @@ killstorm)
 alertmail)
 	_arguments \
 		'*--to[mail the message to ADDR; repeatable (default: print it)]:ADDR:' \
+		'*--page-to[mail one short line about rows with the action page to ADDR; repeatable]:ADDR:' \
 		'(--from)--from[sender ADDR (default: root at this machine)]:ADDR:' \
 		'(--each)--each[a message at each snapshot'\''s end, not one at the end of input]' \
 		'(--title)--title[TEXT above the message (default STORM ALERT)]:TEXT:' \
-		'(--level)--level[one LEVEL of emergency, urgent, critical, error, warning, notice, info, debug (default: urgent or warning, by the actions)]:LEVEL:' \
+		'(--level)--level[one LEVEL of emergency, urgent, critical, error, warning, notice, info, debug (default: by the actions)]:LEVEL:' \
 		'(--name)--name[NAME of the check (default stormcheck)]:NAME:' \
 		'(--task)--task[TEXT that says what the check does]:TEXT:' \
 		'(--sendmail)--sendmail[mailer at PATH (default /usr/sbin/sendmail)]:PATH:_files' \
+		'(--state)--state[remember in FILE what has been told, and tell what is new]:FILE:_files' \
+		'(--repeat)--repeat[with --state: tell again of a storm that lasts after DUR (default 1h; 0: in every run)]:DUR:' \
+		'(--after)--after[with --state: tell of what was there in N runs in a row (default 1)]:N:' \
+		'(--over-after)--over-after[with --state: a storm is over after N runs without it (default 5)]:N:' \
+		'*--context[show lines about each row from SOURCE, a log file or journal; repeatable]:SOURCE:' \
+		'(--context-window)--context-window[show lines of the last DUR (default 10m)]:DUR:' \
 		'(--log)--log[append all rows to FILE]:FILE:_files' \
-		'(--dry-run -n)--dry-run[print what would be sent, and log nothing]' \
-		'(--dry-run -n)-n[print what would be sent, and log nothing]' \
+		'(--dry-run -n)--dry-run[print what would be sent, log and remember nothing]' \
+		'(--dry-run -n)-n[print what would be sent, log and remember nothing]' \
 		'(--help -h)--help[print this help]' \
 		'(--help -h)-h[print this help]' \
 		'(--version)--version[print the version]'
