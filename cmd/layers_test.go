@@ -13,7 +13,7 @@ import (
 // package that knows its traps.
 func TestLayers(t *testing.T) {
 	shared := map[string][]string{
-		"rows": nil, "proc": nil, "mailbox": nil,
+		"rows": nil, "proc": nil, "mailbox": nil, "glob": nil,
 		"account": {"proc"}, // getent is started at normal priority
 		"filter":  {"rows"},
 		"state":   {"filter"},

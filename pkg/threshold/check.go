@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"stormcheck/pkg/account"
+	"stormcheck/pkg/glob"
 	"stormcheck/pkg/rows"
 )
 
@@ -40,7 +41,7 @@ func (t *Table) warnings() (found []error) {
 func (t *Table) shadowed(i int) []string {
 	r := &t.rules[i]
 	var by []string
-	takes := func(alternatives glob) bool {
+	takes := func(alternatives glob.Pattern) bool {
 		for j := range t.rules[:i] {
 			if t.rules[j].takes(r, alternatives) {
 				if line := fmt.Sprint(t.rules[j].line); !slices.Contains(by, line) {
@@ -66,39 +67,14 @@ func (t *Table) shadowed(i int) []string {
 
 // takes reports whether e, which stands before r, matches all that r matches with
 // these alternatives of its proc pattern.
-func (e *rule) takes(r *rule, proc glob) bool {
-	if e.host != nil && !e.host.covers(r.host) || !e.user.covers(r.user) {
+func (e *rule) takes(r *rule, proc glob.Pattern) bool {
+	if e.host != nil && !e.host.Covers(r.host) || !e.user.Covers(r.user) {
 		return false
 	}
 	if e.proc == nil || r.proc == nil {
 		return e.proc == nil && r.proc == nil
 	}
-	return e.proc.covers(proc)
-}
-
-// covers reports whether g surely matches all that other matches.
-func (g glob) covers(other glob) bool {
-	for _, o := range other {
-		if !slices.ContainsFunc(g, func(alt alternative) bool {
-			return alt.everything() || alt.equal(o) || o.tokens == nil && glob{alt}.match(o.text)
-		}) {
-			return false
-		}
-	}
-	return true
-}
-
-// everything reports whether the alternative is a star.
-func (a alternative) everything() bool {
-	return a.text == "" && !slices.ContainsFunc(a.tokens, func(t token) bool { return !t.star })
-}
-
-func (a alternative) equal(b alternative) bool {
-	return a.text == b.text && slices.EqualFunc(a.tokens, b.tokens, token.equal)
-}
-
-func (t token) equal(u token) bool {
-	return t.star == u.star && t.any == u.any && t.negate == u.negate && slices.Equal(t.ranges, u.ranges)
+	return e.proc.Covers(proc)
 }
 
 // commBytes is how long a process name can be: TASK_COMM_LEN of the kernel's
@@ -109,27 +85,12 @@ const commBytes = 15
 // is for paths, which other systems have there.
 func tooLong(r *rule) (found []string) {
 	for _, alt := range r.proc {
-		name, err := rows.Unescape(alt.shortest())
+		name, err := rows.Unescape(alt.Shortest())
 		if err == nil && len(name) > commBytes && !strings.Contains(name, "/") {
 			found = append(found, fmt.Sprintf("proc: a name like %q has over %d bytes, where Linux cuts it", name, commBytes))
 		}
 	}
 	return found
-}
-
-// shortest returns a text that is as short as any that the alternative matches.
-func (a alternative) shortest() string {
-	text := []rune(a.text)
-	for _, t := range a.tokens {
-		switch r, plain := t.plain(); {
-		case t.star:
-		case plain:
-			text = append(text, r)
-		default:
-			text = append(text, '?')
-		}
-	}
-	return string(text)
 }
 
 // kills warns of what is odd about a rule's limit for kill.
@@ -150,10 +111,10 @@ func (t *Table) kills(r *rule) (found []string) {
 	if archive != none && comesFirst(kill, archive) {
 		found = append(found, fmt.Sprintf("kill=%s can be due before archive=%s: then no mail is saved", kill, archive))
 	}
-	switch everybody := glob.covers(r.user, glob{{tokens: []token{{star: true}}}}); {
+	switch everybody := r.user.Covers(glob.Everything); {
 	case r.proc == nil:
 		found = append(found, "kill: killstorm ends nothing for a row of all processes")
-	case everybody && r.proc.covers(glob{{tokens: []token{{star: true}}}}):
+	case everybody && r.proc.Covers(glob.Everything):
 		found = append(found, "kill for every name of every user")
 	}
 	return found
@@ -177,12 +138,13 @@ type userCheck struct{ silent bool }
 // plain, a uid, and a rule for other hosts are passed over.
 func (u *userCheck) unknown(r *rule) (found []string) {
 	here, err := os.Hostname()
-	if r.host != nil && (err != nil || !r.host.match(rows.Escape(here))) {
+	if r.host != nil && (err != nil || !r.host.Match(rows.Escape(here))) {
 		return nil
 	}
 	for _, alt := range r.user {
-		name, err := rows.Unescape(alt.text)
-		if alt.tokens != nil || err != nil || strings.Trim(name, "0123456789") == "" || u.silent {
+		text, plain := alt.Plain()
+		name, err := rows.Unescape(text)
+		if !plain || err != nil || strings.Trim(name, "0123456789") == "" || u.silent {
 			continue
 		}
 		switch _, err := account.ByName(name); {

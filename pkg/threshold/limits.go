@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"stormcheck/pkg/glob"
 	"stormcheck/pkg/rows"
 )
 
@@ -33,9 +34,9 @@ type rule struct {
 	line     int // of the file
 	row      int // of the table without its comments, the header's being 1
 	cells    []string
-	host     glob // nil in a table without such a column
-	user     glob
-	proc     glob         // nil for the proc cell "total"
+	host     glob.Pattern // nil in a table without such a column
+	user     glob.Pattern
+	proc     glob.Pattern // nil for the proc cell "total"
 	patterns string       // the cells that are patterns, as the table has them
 	name     string       // what the column rule says
 	limits   []rows.Limit // one for each action
@@ -130,14 +131,14 @@ func (t *Table) readRule(line int, cells []string) (faults []error) {
 		}
 		switch cell := cells[i]; column {
 		case "host":
-			r.host, err = compile(cell)
+			r.host, err = glob.Compile(cell)
 		case "user":
 			user = cell
-			r.user, err = compile(cell)
+			r.user, err = glob.Compile(cell)
 		case "proc":
 			proc = cell
 			if proc != "total" {
-				r.proc, err = compile(cell)
+				r.proc, err = glob.Compile(cell)
 			}
 		default:
 			var limit rows.Limit
@@ -192,13 +193,13 @@ func (t *Table) decide(host, user, proc string) *rule {
 
 // matches holds the patterns against the cells as the stream has them.
 func (r *rule) matches(host, user, proc string) bool {
-	if r.host != nil && !r.host.match(host) || !r.user.match(user) {
+	if r.host != nil && !r.host.Match(host) || !r.user.Match(user) {
 		return false
 	}
 	if r.proc == nil || proc == "*" { // all of a user's processes, a row of --total
 		return r.proc == nil && proc == "*"
 	}
-	return r.proc.match(proc) || r.proc.match(proc[strings.LastIndexByte(proc, '/')+1:])
+	return r.proc.Match(proc) || r.proc.Match(proc[strings.LastIndexByte(proc, '/')+1:])
 }
 
 // reached returns the actions cell for count processes, recent of them new.

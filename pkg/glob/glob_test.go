@@ -1,4 +1,4 @@
-package threshold
+package glob
 
 import (
 	"fmt"
@@ -53,9 +53,9 @@ func TestGlob(t *testing.T) {
 		{"^a$", "a", false},
 		{`a\\x2cb`, `a\x2cb`, true}, // patterns see escaped text
 	} {
-		g, err := compile(c.pattern)
-		if err != nil || g.match(c.text) != c.want {
-			t.Errorf("%q matches %q: %v, %v; want %v", c.pattern, c.text, g.match(c.text), err, c.want)
+		g, err := Compile(c.pattern)
+		if err != nil || g.Match(c.text) != c.want {
+			t.Errorf("%q matches %q: %v, %v; want %v", c.pattern, c.text, g.Match(c.text), err, c.want)
 		}
 	}
 }
@@ -80,7 +80,7 @@ func TestGlobRefused(t *testing.T) {
 		"imapd|[x":      "[ without ]",
 		"[a-[:digit:]]": "range a-[ is empty",
 	} {
-		if _, err := compile(pattern); err == nil || err.Error() != fmt.Sprintf("%q: %s", pattern, want) {
+		if _, err := Compile(pattern); err == nil || err.Error() != fmt.Sprintf("%q: %s", pattern, want) {
 			t.Errorf("%q: %v; want %s", pattern, err, want)
 		}
 	}
@@ -101,11 +101,11 @@ func TestGlobAgainstCase(t *testing.T) {
 	for len(cases) < 3000 {
 		pattern := pick([]string{"a", "b", "*", "?", "[ab]", "[!a]", "[a-c]", "[]a]", `\*`, "/", "-", "."}, 6)
 		text := pick([]string{"a", "b", "c", "*", "]", "/", "-", "."}, 6)
-		g, err := compile(pattern)
+		g, err := Compile(pattern)
 		if err != nil {
 			continue
 		}
-		ours = append(ours, g.match(text))
+		ours = append(ours, g.Match(text))
 		cases = append(cases, fmt.Sprintf("%q %q", pattern, text))
 		fmt.Fprintf(&script, "case '%s' in %s) echo true ;; *) echo false ;; esac\n", text, pattern)
 	}
@@ -127,12 +127,12 @@ func FuzzGlob(f *testing.F) {
 	f.Add("i*[a-z]?|\\*", "imapd")
 	f.Add(strings.Repeat("*a", 50), strings.Repeat("a", 200))
 	f.Fuzz(func(t *testing.T, pattern, text string) {
-		g, err := compile(pattern)
+		g, err := Compile(pattern)
 		if err != nil || len(text) > 10000 {
 			return
 		}
 		start := time.Now()
-		g.match(text)
+		g.Match(text)
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("%q on %q took %s", pattern, text, took)
 		}

@@ -1,18 +1,22 @@
-package threshold
+// Package glob is the patterns of the tables that an administrator writes,
+// storm.limits(5) and storm.titles(5): globs as in the shell's case, and broken ones
+// told as such.
+package glob
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// A glob is a compiled pattern, one alternative or more.
-type glob []alternative
+// A Pattern is a compiled pattern, one alternative or more.
+type Pattern []Alternative
 
-// An alternative is a shell glob: plain text, mostly all there is, and tokens
+// An Alternative is a shell glob: plain text, mostly all there is, and tokens
 // for what is behind it.
-type alternative struct {
+type Alternative struct {
 	text   string
 	tokens []token
 }
@@ -27,21 +31,24 @@ type token struct {
 
 type span struct{ low, high rune }
 
-// compile reads a pattern: *, ?, [a-z] and [!a-z] as in the shell's case, a
+// Everything is the pattern of a star.
+var Everything = Pattern{{tokens: []token{{star: true}}}}
+
+// Compile reads a pattern: *, ?, [a-z] and [!a-z] as in the shell's case, a
 // backslash that quotes the next character, and | between alternatives. Nothing
 // else is special. Where the shell would take a broken pattern for plain text,
-// compile says what is wrong with it.
-func compile(pattern string) (glob, error) {
+// Compile says what is wrong with it.
+func Compile(pattern string) (Pattern, error) {
 	var (
-		g   glob
-		alt alternative
+		g   Pattern
+		alt Alternative
 	)
 	for rest := pattern; ; {
 		if rest == "" || rest[0] == '|' {
 			if alt.text == "" && alt.tokens == nil {
 				return nil, fmt.Errorf("%q: empty pattern", pattern)
 			}
-			g, alt = append(g, alt), alternative{}
+			g, alt = append(g, alt), Alternative{}
 			if rest == "" {
 				return g, nil
 			}
@@ -125,8 +132,8 @@ func nextChar(p string) (r rune, rest string, err error) {
 	return r, p[size:], nil
 }
 
-// match reports whether an alternative matches the whole text.
-func (g glob) match(text string) bool {
+// Match reports whether an alternative matches the whole text.
+func (g Pattern) Match(text string) bool {
 	for _, alt := range g {
 		if rest, ok := strings.CutPrefix(text, alt.text); ok && matchAll(alt.tokens, rest) {
 			return true
@@ -183,4 +190,47 @@ func (t token) matches(r rune) bool {
 		}
 	}
 	return t.negate
+}
+
+// Covers reports whether g surely matches all that other matches.
+func (g Pattern) Covers(other Pattern) bool {
+	for _, o := range other {
+		if !slices.ContainsFunc(g, func(alt Alternative) bool {
+			return alt.everything() || alt.equal(o) || o.tokens == nil && Pattern{alt}.Match(o.text)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// everything reports whether the alternative is a star.
+func (a Alternative) everything() bool {
+	return a.text == "" && !slices.ContainsFunc(a.tokens, func(t token) bool { return !t.star })
+}
+
+func (a Alternative) equal(b Alternative) bool {
+	return a.text == b.text && slices.EqualFunc(a.tokens, b.tokens, token.equal)
+}
+
+func (t token) equal(u token) bool {
+	return t.star == u.star && t.any == u.any && t.negate == u.negate && slices.Equal(t.ranges, u.ranges)
+}
+
+// Plain returns the one text that the alternative matches, if there is only one.
+func (a Alternative) Plain() (text string, plain bool) { return a.text, a.tokens == nil }
+
+// Shortest returns a text that is as short as any that the alternative matches.
+func (a Alternative) Shortest() string {
+	text := []rune(a.text)
+	for _, t := range a.tokens {
+		switch r, plain := t.plain(); {
+		case t.star:
+		case plain:
+			text = append(text, r)
+		default:
+			text = append(text, '?')
+		}
+	}
+	return string(text)
 }
