@@ -2,14 +2,13 @@ package threshold
 
 import (
 	_ "embed"
-	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"slices"
 	"strings"
 
+	"stormcheck/pkg/filter"
 	"stormcheck/pkg/glob"
 	"stormcheck/pkg/rows"
 )
@@ -47,42 +46,8 @@ var actionName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 // ParseTable reads a table, called name in messages. It returns every fault that
 // the text has; a table with a fault must not be used.
 func ParseTable(name, text string) (*Table, []error) {
-	var (
-		t      = Table{name: name}
-		faults []error
-	)
-	in := csv.NewReader(strings.NewReader(text))
-	in.Comment = '#'
-	in.FieldsPerRecord = -1
-	fault := func(line int, err error) { faults = append(faults, fmt.Errorf("%s:%d: %w", name, line, err)) }
-	for {
-		cells, err := in.Read()
-		if err == io.EOF {
-			break
-		}
-		var syntax *csv.ParseError
-		if errors.As(err, &syntax) {
-			fault(syntax.Line, syntax.Err)
-			if t.header == nil {
-				return nil, faults // the next line is none
-			}
-			continue
-		}
-		line, _ := in.FieldPos(0)
-		if t.header == nil {
-			t.line = line
-			if errs := t.readHeader(cells); len(errs) > 0 {
-				for _, err := range errs {
-					fault(line, err)
-				}
-				return nil, faults // no cell's meaning is sure
-			}
-			continue
-		}
-		for _, err := range t.readRule(line, cells) {
-			fault(line, err)
-		}
-	}
+	t := Table{name: name}
+	faults := filter.ReadTable(name, text, t.readHeader, t.readRule)
 	if len(faults) == 0 && len(t.rules) == 0 {
 		// A table cut to nothing would end all watching in silence.
 		faults = append(faults, fmt.Errorf("%s: no limits in it", name))
@@ -90,13 +55,9 @@ func ParseTable(name, text string) (*Table, []error) {
 	return &t, faults
 }
 
-func (t *Table) readHeader(cells []string) (faults []error) {
-	t.header = cells
-	for i, name := range cells {
-		if slices.Index(cells, name) < i {
-			faults = append(faults, fmt.Errorf("column %q twice", name))
-			continue
-		}
+func (t *Table) readHeader(line int, cells []string) (faults []error) {
+	t.line, t.header = line, cells
+	for _, name := range cells {
 		switch name {
 		case "host", "user", "proc":
 			continue
@@ -115,9 +76,6 @@ func (t *Table) readHeader(cells []string) (faults []error) {
 }
 
 func (t *Table) readRule(line int, cells []string) (faults []error) {
-	if len(cells) != len(t.header) {
-		return []error{fmt.Errorf("%d cells where the header has %d", len(cells), len(t.header))}
-	}
 	r := rule{line: line, row: len(t.rules) + 2, cells: cells}
 	var (
 		user, proc string
