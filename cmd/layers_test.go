@@ -17,6 +17,7 @@ func TestLayers(t *testing.T) {
 		"account": {"proc"}, // getent is started at normal priority
 		"filter":  {"rows"},
 		"state":   {"filter"},
+		"titles":  {"account", "filter", "glob"},
 	}
 	only := map[string][]string{
 		"github.com/gocarina/gocsv":  {"rows"},

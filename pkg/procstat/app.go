@@ -12,6 +12,7 @@ import (
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
+	"stormcheck/pkg/titles"
 )
 
 // App returns the procstat command.
@@ -19,13 +20,14 @@ func App() *cli.App {
 	return filter.New(filter.Tool{
 		Name:  "procstat",
 		Usage: "count processes by account and name",
-		Synopsis: `procstat [--min N] [--total] [--host NAME] [--input FILE]
-       procstat --every DUR [--min N] [--total] [--host NAME] [--no-realtime]`,
+		Synopsis: `procstat [--min N] [--total] [--host NAME] [--titles FILE] [--input FILE]
+       procstat --every DUR [--min N] [--total] [--host NAME] [--titles FILE] [--no-realtime]`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "min", Usage: "only rows of `N` processes or more (default 1)"},
 			&cli.BoolFlag{Name: "total", Usage: "also a row for all processes of each user, with proc *"},
 			&cli.StringFlag{Name: "host", Usage: "`NAME` in the host column (default: this machine's node name)"},
 			&cli.StringFlag{Name: "input", Usage: "take the text of ps from `FILE`, - for standard input; needs --host"},
+			&cli.StringFlag{Name: "titles", Usage: "how process titles say whom they serve is in `FILE` (default " + titles.Default + " where it exists)"},
 			&cli.StringFlag{Name: "every", Usage: "a snapshot each `DUR`, until told to end"},
 			&cli.BoolFlag{Name: "no-realtime", Usage: "with --every, run at the priority that it was started with"},
 		},
@@ -46,9 +48,21 @@ func run(c *cli.Context, env filter.Env) (err error) {
 		return err
 	}
 	input, err := filter.Text(c, "input", "")
+	if err != nil {
+		return err
+	}
+	path, err := filter.Text(c, "titles", "")
 	switch {
 	case err != nil:
 		return err
+	case path != "" && input != "":
+		return filter.Usagef("--titles: text of ps has none")
+	case input == "":
+		if o.Titles, err = titles.Load(path, env.Report); err != nil {
+			return err
+		}
+	}
+	switch {
 	case every > 0 && input != "":
 		return filter.Usagef("--every: text of ps is read only once")
 	case every > 0:

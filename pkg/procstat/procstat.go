@@ -14,6 +14,7 @@ import (
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/titles"
 )
 
 // Options are what Run and Stand work with.
@@ -21,13 +22,15 @@ type Options struct {
 	Min      int64            // the smallest count of a row
 	Total    bool             // also a row for all processes of each user
 	Host     string           // the host column, escaped
+	Titles   *titles.Table    // how processes say whom they serve; nil: none does
 	Text     io.Reader        // text of ps in place of this machine's table
 	TextName string           // its name in messages
 	Now      func() time.Time // the clock
 	Report   func(error)      // told what is wrong when rows still come out
 }
 
-// key is what a row is about. Text has no uid, and the table no user yet.
+// key is what a row is about. Text has no uid. The table has no user yet, but for one
+// whom a title names.
 type key struct {
 	user  string
 	uid   uint32
@@ -44,12 +47,27 @@ func (k key) proc() string {
 }
 
 // tally is what is counted of a key.
-type tally struct{ count, zombies, recent int64 }
+type tally struct {
+	count, zombies, recent int64
+	group                  *group // of those whose titles are read; nil for all others
+}
 
 func (t *tally) add(u tally) {
 	t.count += u.count
 	t.zombies += u.zombies
 	t.recent += u.recent
+}
+
+// one returns the tally of one process.
+func one(p *proc.Process, now uint64) tally {
+	t := tally{count: 1}
+	if p.Zombie {
+		t.zombies = 1
+	}
+	if p.Recent(now) {
+		t.recent = 1
+	}
+	return t
 }
 
 // Run writes one snapshot to out. When the table can't be seen whole it writes
@@ -81,7 +99,7 @@ func (o Options) snapshot() ([]rows.Row, error) {
 		return nil, err
 	}
 	defer table.Close()
-	return o.fromTable(table, account.ByUIDs)
+	return o.fromTable(table, &speakers{titles: o.Titles, report: o.Report}, account.ByUIDs)
 }
 
 // finish puts found, which is of the time start, in order.
@@ -100,14 +118,18 @@ func (o Options) finish(start time.Time, found []rows.Row) []rows.Row {
 	return found
 }
 
-// fromTable counts the processes of this machine. names is asked for the accounts
+// fromTable counts the processes of this machine, for speakers by their titles. names
+// is asked for the accounts
 // of those that become rows.
-func (o Options) fromTable(table *proc.Table, names func([]uint32) (map[uint32]account.Account, error)) ([]rows.Row, error) {
+func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) (map[uint32]account.Account, error)) ([]rows.Row, error) {
 	start := o.Now()
-	counts, err := count(table)
+	s.resolve(start)
+	now := proc.Now()
+	counts, spoken, err := count(table, s.titles, now)
 	if err != nil {
 		return nil, err
 	}
+	s.part(table, counts, spoken, now)
 	if o.Total {
 		addTotals(counts)
 	}
@@ -128,6 +150,9 @@ func (o Options) fromTable(table *proc.Table, names func([]uint32) (map[uint32]a
 			user = a.Name
 		}
 		row := rows.Row{User: rows.Escape(user), UID: rows.Known(int64(k.uid)), Proc: k.proc(), Count: rows.Known(t.count)}
+		if k.user != "" {
+			row.User, row.Account = rows.Escape(k.user), row.User
+		}
 		if proc.Detailed {
 			row.Zombies, row.Recent = rows.Known(t.zombies), rows.Known(t.recent)
 		}
@@ -149,10 +174,11 @@ func addTotals(counts map[key]*tally) {
 	maps.Copy(counts, totals)
 }
 
-// count scans the table. Kernel threads are nobody's processes and left out.
-func count(table *proc.Table) (map[key]*tally, error) {
-	now := proc.Now()
+// count scans the table. Kernel threads are nobody's processes and left out. It returns
+// those too who may say whom they serve.
+func count(table *proc.Table, says *titles.Table, now uint64) (map[key]*tally, []speaker, error) {
 	parts := make([]map[key]*tally, proc.Workers())
+	spoken := make([][]speaker, proc.Workers())
 	for i := range parts {
 		parts[i] = map[key]*tally{}
 	}
@@ -163,19 +189,17 @@ func count(table *proc.Table) (map[key]*tally, error) {
 		counts := parts[worker]
 		t := counts[key{uid: p.UID, comm: string(p.Comm)}] // the compiler makes no copy for this
 		if t == nil {
-			t = &tally{}
-			counts[key{uid: p.UID, comm: string(p.Comm)}] = t
+			k := key{uid: p.UID, comm: string(p.Comm)}
+			t = &tally{group: newGroup(k, says)}
+			counts[k] = t
 		}
-		t.count++
-		if p.Zombie {
-			t.zombies++
-		}
-		if p.Recent(now) {
-			t.recent++
+		t.add(one(p, now))
+		if t.group != nil {
+			spoken[worker] = append(spoken[worker], newSpeaker(t.group, p))
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	total := parts[0]
 	for _, part := range parts[1:] {
@@ -188,7 +212,7 @@ func count(table *proc.Table) (map[key]*tally, error) {
 		}
 	}
 	if len(total) == 0 {
-		return nil, errors.New("/proc: no process to be seen, not even this one")
+		return nil, nil, errors.New("/proc: no process to be seen, not even this one")
 	}
-	return total, nil
+	return total, slices.Concat(spoken...), nil
 }

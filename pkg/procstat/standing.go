@@ -26,10 +26,11 @@ func Stand(ctx context.Context, o Options, every time.Duration, out io.Writer) e
 	defer table.Close()
 	w := rows.NewWriter(out)
 	names := nameCache{now: o.Now}
+	speakers := &speakers{titles: o.Titles, report: onChange(o.Report)}
 	o.Report = onChange(o.Report)
 	_ = w.Write(header) // Error has it
 	for beat := newBeat(every); ; {
-		found, err := o.fromTable(table, names.byUIDs)
+		found, err := o.fromTable(table, speakers, names.byUIDs)
 		if err != nil {
 			return err
 		}

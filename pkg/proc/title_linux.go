@@ -1,0 +1,237 @@
+package proc
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// MaxTitle is how long a title may be, in bytes. Programs that say whom they serve
+// say it in less, and what a longer one begins with might be the beginning of
+// somebody else's name.
+const MaxTitle = 4096
+
+// A TitleReader reads what processes say of themselves: /proc/PID/cmdline,
+// proc_pid_cmdline(5), which is their arguments until they write something else
+// there. That is memory of the process, and who reads it waits with the process
+// where it is stuck, for ever if it wants to. So threads read that may stay behind.
+// The zero TitleReader is ready, and is to be kept: it remembers who is stuck.
+type TitleReader struct {
+	stuck []*titleThread
+}
+
+const (
+	usualThreads = 2                     // as Scan has
+	mostThreads  = 8                     // with those that stayed behind
+	stalled      = 20 * time.Millisecond // without a title: one thread more
+)
+
+// A titleThread reads one title after the other.
+type titleThread struct {
+	at    atomic.Int64 // index of the process whose title it reads
+	ended atomic.Bool
+	of    Process // that process, when the thread was left behind
+}
+
+// titleWork is what the threads of one Read share.
+type titleWork struct {
+	table *Table
+	of    []Process
+	stuck []*titleThread // of earlier ones
+	visit func(i int, title []byte)
+	next  atomic.Int64 // index of the first that no thread has taken
+	ready chan bool    // closed when all are done
+
+	mutex sync.RWMutex // held for reading while a title is visited
+	over  bool         // written under it: nobody waits for titles any more
+	done  atomic.Int64
+	left  atomic.Int64 // of done, those not tried for
+}
+
+// Read passes the titles of processes to visit, from several goroutines at once, with
+// their indexes; a title is valid until visit returns. Of a process PID, Start, UID
+// and Zombie matter. Read returns how many it couldn't read within a time, and visit
+// isn't called after that.
+//
+// A title ends before its last NULs; any other NUL, which separates arguments, is a
+// space. A process has none when that is empty or over MaxTitle bytes, and when its
+// real, effective and saved uid aren't all UID: who runs a setuid program chooses its
+// arguments.
+func (r *TitleReader) Read(t *Table, of []Process, within time.Duration, visit func(i int, title []byte)) (unread int) {
+	if len(of) == 0 {
+		return 0
+	}
+	r.stuck = slices.DeleteFunc(r.stuck, func(thread *titleThread) bool { return thread.ended.Load() })
+	w := &titleWork{table: t, of: of, stuck: r.stuck, visit: visit, ready: make(chan bool)}
+	var threads []*titleThread
+	more := func() {
+		if len(r.stuck)+len(threads) < mostThreads {
+			threads = append(threads, &titleThread{})
+			go threads[len(threads)-1].read(w)
+		}
+	}
+	for range min(usualThreads, len(of)) {
+		more()
+	}
+	w.wait(within, more)
+	r.stuck = slices.Clip(r.stuck) // w has the old ones
+	for _, thread := range threads {
+		if at := thread.at.Load(); !thread.ended.Load() && at < int64(len(of)) {
+			thread.of = of[at]
+			r.stuck = append(r.stuck, thread)
+		}
+	}
+	return len(of) - int(w.done.Load()-w.left.Load())
+}
+
+// wait returns when all is done or the time is over.
+func (w *titleWork) wait(within time.Duration, more func()) {
+	end := time.After(within)
+	watch := time.NewTicker(stalled)
+	defer watch.Stop()
+	for before := int64(0); ; {
+		select {
+		case <-watch.C:
+			if now := w.done.Load(); now > before {
+				before = now
+			} else {
+				more()
+			}
+			continue
+		case <-w.ready:
+		case <-end:
+		}
+		w.mutex.Lock()
+		w.over = true
+		w.mutex.Unlock()
+		return
+	}
+}
+
+// read reads until nobody is left, or it has taken too long.
+func (thread *titleThread) read(w *titleWork) {
+	defer thread.ended.Store(true)
+	buffer := make([]byte, MaxTitle+1)
+	for {
+		i := w.next.Add(1) - 1
+		thread.at.Store(i)
+		if i >= int64(len(w.of)) {
+			return
+		}
+		p := &w.of[i]
+		isStuck := slices.ContainsFunc(w.stuck, func(s *titleThread) bool { return s.of.PID == p.PID && s.of.Start == p.Start })
+		var title []byte
+		if !isStuck && !p.Zombie {
+			title = w.table.title(p, buffer)
+		}
+		if !w.deliver(int(i), title, isStuck) {
+			return
+		}
+	}
+}
+
+// deliver reports whether there is still somebody who waits for titles.
+func (w *titleWork) deliver(i int, title []byte, isStuck bool) bool {
+	w.mutex.RLock()
+	defer w.mutex.RUnlock()
+	if w.over {
+		return false
+	}
+	if len(title) > 0 {
+		w.visit(i, title)
+	}
+	if isStuck {
+		w.left.Add(1)
+	}
+	if w.done.Add(1) == int64(len(w.of)) {
+		close(w.ready)
+	}
+	return true
+}
+
+// title reads the title of a process into buffer, or returns nil where it has none.
+// The pidfd makes sure that what was opened by its PID was that process: it is there
+// afterwards too, so nobody else has had the PID in between.
+func (t *Table) title(p *Process, buffer []byte) []byte {
+	pidfd, _, errno := unix.RawSyscall(unix.SYS_PIDFD_OPEN, uintptr(p.PID), 0, 0)
+	if errno != 0 {
+		return t.titleByHandle(p, buffer, errno)
+	}
+	title := cmdline(t.proc, append(strconv.AppendInt(make([]byte, 0, 32), int64(p.PID), 10), "/cmdline\x00"...), buffer)
+	var info pidfdInfo
+	if title != nil {
+		_, _, errno = unix.RawSyscall(unix.SYS_IOCTL, pidfd, pidfdGetInfo, uintptr(unsafe.Pointer(&info)))
+	}
+	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, pidfd, 0, 0)
+	switch {
+	case title == nil || errno == 0 && info.ruid == p.UID && info.euid == p.UID && info.suid == p.UID:
+		return title
+	case errno == 0:
+		return nil
+	}
+	return t.titleByHandle(p, buffer, errno)
+}
+
+// pidfdInfo is struct pidfd_info of the kernel's include/uapi/linux/pidfd.h, as the
+// ioctl PIDFD_GET_INFO fills it since Linux 6.13: it costs half of what the file
+// status does. Credentials come whatever mask asks for.
+type pidfdInfo struct {
+	mask, cgroup                                     uint64
+	pid, tgid, ppid                                  uint32
+	ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid uint32
+	exit                                             int32
+}
+
+const pidfdGetInfo = 3<<30 | unsafe.Sizeof(pidfdInfo{})<<16 | 0xff<<8 | 11 // _IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info)
+
+// titleByHandle is title where pidfds don't tell uids.
+func (t *Table) titleByHandle(p *Process, buffer []byte, why error) []byte {
+	if why == unix.ESRCH {
+		return nil
+	}
+	dir, err := unix.Openat(t.proc, strconv.Itoa(p.PID), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	h := Handle{dir}
+	defer h.Close()
+	title := cmdline(dir, []byte("cmdline\x00"), buffer)
+	if title == nil {
+		return nil
+	}
+	if id, err := h.Identity(); err != nil || id.Real != p.UID || id.UID != p.UID || id.Saved != p.UID {
+		return nil
+	}
+	return title
+}
+
+// cmdline reads a title from a file whose name ends in NUL. This read may wait: it
+// isn't a raw one, so that the other goroutines go on.
+func cmdline(dir int, name, buffer []byte) []byte {
+	fd, _, errno := unix.RawSyscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(&name[0])),
+		unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	if errno != 0 {
+		return nil
+	}
+	n, err := unix.Read(int(fd), buffer)
+	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
+	if err != nil || n > MaxTitle {
+		return nil
+	}
+	title := bytes.TrimRight(buffer[:n], "\x00")
+	for i, c := range title {
+		if c == 0 {
+			title[i] = ' '
+		}
+	}
+	if len(title) == 0 {
+		return nil
+	}
+	return title
+}
