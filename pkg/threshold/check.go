@@ -68,7 +68,7 @@ func (t *Table) shadowed(i int) []string {
 // takes reports whether e, which stands before r, matches all that r matches with
 // these alternatives of its proc pattern.
 func (e *rule) takes(r *rule, proc glob.Pattern) bool {
-	if e.host != nil && !e.host.Covers(r.host) || !e.user.Covers(r.user) {
+	if e.host != nil && !e.host.Covers(r.host) || e.account != nil && !e.account.Covers(r.account) || !e.user.Covers(r.user) {
 		return false
 	}
 	if e.proc == nil || r.proc == nil {
@@ -141,7 +141,11 @@ func (u *userCheck) unknown(r *rule) (found []string) {
 	if r.host != nil && (err != nil || !r.host.Match(rows.Escape(here))) {
 		return nil
 	}
-	for _, alt := range r.user {
+	column, pattern := "user", r.user
+	if r.account != nil && !r.account.Match("") { // users are whom titles name
+		column, pattern = "account", r.account
+	}
+	for _, alt := range pattern {
 		text, plain := alt.Plain()
 		name, err := rows.Unescape(text)
 		if !plain || err != nil || strings.Trim(name, "0123456789") == "" || u.silent {
@@ -149,10 +153,10 @@ func (u *userCheck) unknown(r *rule) (found []string) {
 		}
 		switch _, err := account.ByName(name); {
 		case errors.Is(err, account.ErrNone):
-			found = append(found, fmt.Sprintf("user: no account %q", name))
+			found = append(found, fmt.Sprintf("%s: no account %q", column, name))
 		case err != nil:
 			u.silent = true
-			found = append(found, fmt.Sprintf("user: %q: %s", name, err))
+			found = append(found, fmt.Sprintf("%s: %q: %s", column, name, err))
 		}
 	}
 	return found

@@ -54,6 +54,8 @@ func TestWarnings(t *testing.T) {
 
 		// Users that the name service doesn't know.
 		{"user,proc,log\n" + me.Username + "|no-such-user,x,1\nno-such-*,x,1\n4711,x,1\n", `2: user: no account "no-such-user"`},
+		{"account,user,proc,log\n?*,*,imap,1\nro*,*,*,1\nroot,*,imap,1\n*,*,imap,1\n", "4: never decides: what it matches is taken by line 2"},
+		{"account,user,proc,log\nno-such-account,groucho@example.org,x,1\n*,no-such-user,x,1\n", `2: account: no account "no-such-account"` + "\n" + `3: user: no account "no-such-user"`},
 		{"host,user,proc,log\nnot" + here + ",no-such-user,x,1\n" + here + "|x,no-such-user,x,1\n", `3: user: no account "no-such-user"`},
 	} {
 		var got []string

@@ -34,6 +34,7 @@ type rule struct {
 	row      int // of the table without its comments, the header's being 1
 	cells    []string
 	host     glob.Pattern // nil in a table without such a column
+	account  glob.Pattern // likewise
 	user     glob.Pattern
 	proc     glob.Pattern // nil for the proc cell "total"
 	patterns string       // the cells that are patterns, as the table has them
@@ -59,7 +60,7 @@ func (t *Table) readHeader(line int, cells []string) (faults []error) {
 	t.line, t.header = line, cells
 	for _, name := range cells {
 		switch name {
-		case "host", "user", "proc":
+		case "host", "account", "user", "proc":
 			continue
 		}
 		if !actionName.MatchString(name) {
@@ -84,12 +85,14 @@ func (t *Table) readRule(line int, cells []string) (faults []error) {
 	for i, column := range t.header {
 		var err error
 		switch column {
-		case "host", "user", "proc":
+		case "host", "account", "user", "proc":
 			patterns = append(patterns, cells[i])
 		}
 		switch cell := cells[i]; column {
 		case "host":
 			r.host, err = glob.Compile(cell)
+		case "account":
+			r.account, err = glob.Compile(cell)
 		case "user":
 			user = cell
 			r.user, err = glob.Compile(cell)
@@ -139,25 +142,32 @@ func (t *Table) least() (least rows.Limit) {
 	return least
 }
 
+// A subject is what a row is about: cells as the stream has them.
+type subject struct{ host, account, user, proc string }
+
+func subjectOf(r *rows.Record) subject {
+	return subject{r.Get(rows.Host), r.Get(rows.Account), r.Get(rows.User), r.Get(rows.Proc)}
+}
+
 // decide returns the first rule that matches, or nil.
-func (t *Table) decide(host, user, proc string) *rule {
+func (t *Table) decide(s subject) *rule {
 	for i := range t.rules {
-		if r := &t.rules[i]; r.matches(host, user, proc) {
+		if r := &t.rules[i]; r.matches(s) {
 			return r
 		}
 	}
 	return nil
 }
 
-// matches holds the patterns against the cells as the stream has them.
-func (r *rule) matches(host, user, proc string) bool {
-	if r.host != nil && !r.host.Match(host) || !r.user.Match(user) {
+// matches holds the patterns against a subject.
+func (r *rule) matches(s subject) bool {
+	if r.host != nil && !r.host.Match(s.host) || r.account != nil && !r.account.Match(s.account) || !r.user.Match(s.user) {
 		return false
 	}
-	if r.proc == nil || proc == "*" { // all of a user's processes, a row of --total
-		return r.proc == nil && proc == "*"
+	if r.proc == nil || s.proc == "*" { // all of a user's processes, a row of --total
+		return r.proc == nil && s.proc == "*"
 	}
-	return r.proc.Match(proc) || r.proc.Match(proc[strings.LastIndexByte(proc, '/')+1:])
+	return r.proc.Match(s.proc) || r.proc.Match(s.proc[strings.LastIndexByte(s.proc, '/')+1:])
 }
 
 // reached returns the actions cell for count processes, recent of them new.

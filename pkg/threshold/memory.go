@@ -26,18 +26,18 @@ const longest = 256
 func newMemory(t *Table) *memory { return &memory{table: t, seed: maphash.MakeSeed()} }
 
 // decide is Table.decide.
-func (m *memory) decide(host, user, proc string) *rule {
+func (m *memory) decide(s subject) *rule {
 	m.key = m.key[:0]
-	for _, cell := range [...]string{host, user, proc} {
+	for _, cell := range [...]string{s.host, s.account, s.user, s.proc} {
 		m.key = binary.AppendUvarint(m.key, uint64(len(cell))) // a cell may hold any byte
 		m.key = append(m.key, cell...)
 	}
-	s := &m.slots[maphash.Bytes(m.seed, m.key)%uint64(len(m.slots))]
-	if string(s.key) != string(m.key) {
+	at := &m.slots[maphash.Bytes(m.seed, m.key)%uint64(len(m.slots))]
+	if string(at.key) != string(m.key) {
 		if len(m.key) > longest {
-			return m.table.decide(host, user, proc)
+			return m.table.decide(s)
 		}
-		s.key, s.rule = append(s.key[:0], m.key...), m.table.decide(host, user, proc)
+		at.key, at.rule = append(at.key[:0], m.key...), m.table.decide(s)
 	}
-	return s.rule
+	return at.rule
 }

@@ -43,7 +43,7 @@ func Run(o Options, env filter.Env) error {
 		Skip:   func(count, recent int64) bool { return !wanted && !least.Reached(count, recent) },
 		Header: func(r *rows.Record) error { return out.Write(r.Cells()) },
 		Row: func(r *rows.Record) error {
-			rule := memory.decide(r.Get(rows.Host), r.Get(rows.User), r.Get(rows.Proc))
+			rule := memory.decide(subjectOf(r))
 			due := o.Table.judge(r, rule)
 			explain.row(o.Table, r, rule)
 			if !due && !o.All {

@@ -127,6 +127,28 @@ mail*,groucho,imapd,,,10
 	}
 }
 
+// A row for people behind an account is for those whom its processes name, and the
+// account's own are others.
+func TestAccount(t *testing.T) {
+	o := Options{Table: table(t, "account,user,proc,kill\nvmail,backup@*,*,\nvm*,*@example.org,imap,5\n?*,*,*,50\n*,backup,*,\n*,*,*,9\n")}
+	behind := func(account, line string) string { return strings.TrimSuffix(line, "\n") + account + "\n" }
+	in := header9
+	for _, user := range []string{"groucho@example.org", "backup@example.org", "groucho@example.com", "backup", "harpo"} {
+		in += behind("vmail", row(user, "imap", 9, 0)) + behind("", row(user, "imap", 10, 0)) + behind("www", row(user, "imap", 50, 0))
+	}
+	got, _, reported := through(t, o, in)
+	want := []string{
+		"groucho@example.org|imap|*@example.org/imap|kill=5", "groucho@example.org|imap|*/*|kill=9", "groucho@example.org|imap|*/*|kill=50",
+		"backup@example.org|imap|*/*|kill=9", "backup@example.org|imap|*/*|kill=50",
+		"groucho@example.com|imap|*/*|kill=9", "groucho@example.com|imap|*/*|kill=50",
+		"backup|imap|*/*|kill=50",
+		"harpo|imap|*/*|kill=9", "harpo|imap|*/*|kill=50",
+	}
+	if !slices.Equal(got, want) || reported != "" {
+		t.Errorf("got %q, %s; want %q", got, reported, want)
+	}
+}
+
 func TestAll(t *testing.T) {
 	o := Options{Table: table(t, "user,proc,kill\ngroucho,*,5\n"), All: true}
 	got, _, _ := through(t, o, header9+row("groucho", "x", 5, 0)+row("groucho", "x", 4, 0)+row("harpo", "x", 9, 0))
