@@ -111,6 +111,10 @@ func TestParseStatus(t *testing.T) {
 // TestMain makes this binary a process of a given name where it is told to be one:
 // it says so and waits until its input ends.
 func TestMain(m *testing.M) {
+	if path, told := os.LookupEnv("PROC_TEST_STUCK"); told {
+		stick(path)
+		return
+	}
 	if name, told := os.LookupEnv("PROC_TEST_NAME"); told {
 		if err := os.WriteFile("/proc/self/comm", []byte(name+"\x00"), 0); err != nil {
 			panic(err)

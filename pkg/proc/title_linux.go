@@ -34,7 +34,7 @@ const (
 
 // A titleThread reads one title after the other.
 type titleThread struct {
-	at    atomic.Int64 // index of the process whose title it reads
+	at    atomic.Int64 // index of the process whose title it reads, or beyond all
 	ended atomic.Bool
 	of    Process // that process, when the thread was left behind
 }
@@ -48,8 +48,8 @@ type titleWork struct {
 	next  atomic.Int64 // index of the first that no thread has taken
 	ready chan bool    // closed when all are done
 
-	mutex sync.RWMutex // held for reading while a title is visited
-	over  bool         // written under it: nobody waits for titles any more
+	mutex sync.RWMutex // held for reading while one is taken, or its title passed on
+	over  bool         // titles aren't waited for any more
 	done  atomic.Int64
 	left  atomic.Int64 // of done, those not tried for
 }
@@ -72,8 +72,10 @@ func (r *TitleReader) Read(t *Table, of []Process, within time.Duration, visit f
 	var threads []*titleThread
 	more := func() {
 		if len(r.stuck)+len(threads) < mostThreads {
-			threads = append(threads, &titleThread{})
-			go threads[len(threads)-1].read(w)
+			thread := &titleThread{}
+			thread.at.Store(int64(len(of)))
+			threads = append(threads, thread)
+			go thread.read(w)
 		}
 	}
 	for range min(usualThreads, len(of)) {
@@ -82,7 +84,7 @@ func (r *TitleReader) Read(t *Table, of []Process, within time.Duration, visit f
 	w.wait(within, more)
 	r.stuck = slices.Clip(r.stuck) // w has the old ones
 	for _, thread := range threads {
-		if at := thread.at.Load(); !thread.ended.Load() && at < int64(len(of)) {
+		if at := thread.at.Load(); at < int64(len(of)) {
 			thread.of = of[at]
 			r.stuck = append(r.stuck, thread)
 		}
@@ -118,30 +120,35 @@ func (w *titleWork) wait(within time.Duration, more func()) {
 func (thread *titleThread) read(w *titleWork) {
 	defer thread.ended.Store(true)
 	buffer := make([]byte, MaxTitle+1)
-	for {
-		i := w.next.Add(1) - 1
-		thread.at.Store(i)
-		if i >= int64(len(w.of)) {
-			return
-		}
+	for i := thread.take(w); i < len(w.of); i = thread.take(w) {
 		p := &w.of[i]
 		isStuck := slices.ContainsFunc(w.stuck, func(s *titleThread) bool { return s.of.PID == p.PID && s.of.Start == p.Start })
 		var title []byte
 		if !isStuck && !p.Zombie {
 			title = w.table.title(p, buffer)
 		}
-		if !w.deliver(int(i), title, isStuck) {
-			return
-		}
+		thread.deliver(w, i, title, isStuck)
 	}
 }
 
-// deliver reports whether there is still somebody who waits for titles.
-func (w *titleWork) deliver(i int, title []byte, isStuck bool) bool {
+// take returns the index of the next process, or one beyond all.
+func (thread *titleThread) take(w *titleWork) int {
 	w.mutex.RLock()
 	defer w.mutex.RUnlock()
 	if w.over {
-		return false
+		return len(w.of)
+	}
+	i := w.next.Add(1) - 1
+	thread.at.Store(i)
+	return int(i)
+}
+
+// deliver passes a title on, if titles are still waited for.
+func (thread *titleThread) deliver(w *titleWork, i int, title []byte, isStuck bool) {
+	w.mutex.RLock()
+	defer w.mutex.RUnlock()
+	if w.over {
+		return
 	}
 	if len(title) > 0 {
 		w.visit(i, title)
@@ -149,10 +156,10 @@ func (w *titleWork) deliver(i int, title []byte, isStuck bool) bool {
 	if isStuck {
 		w.left.Add(1)
 	}
+	thread.at.Store(int64(len(w.of))) // it has come through
 	if w.done.Add(1) == int64(len(w.of)) {
 		close(w.ready)
 	}
-	return true
 }
 
 // title reads the title of a process into buffer, or returns nil where it has none.
