@@ -11,9 +11,10 @@ import (
 	"time"
 )
 
-// crowd UID NAME COUNT SECONDS starts COUNT processes called NAME, a Go string
+// crowd UID NAME COUNT SECONDS [TITLE] starts COUNT processes called NAME, a Go string
 // literal without its quotes, under UID, prints their PIDs when all are ready,
-// and reaps them. They end by themselves after SECONDS.
+// and reaps them. They end by themselves after SECONDS. Their title is TITLE behind
+// "victim NAME SECONDS ".
 func crowd() {
 	must := func(err error) {
 		if err != nil {
@@ -29,7 +30,7 @@ func crowd() {
 	must(err)
 	var all []*exec.Cmd
 	for range count {
-		cmd := exec.Command("/proc/self/exe", os.Args[2], os.Args[4]) // whose path need not be open to uid
+		cmd := exec.Command("/proc/self/exe", append([]string{os.Args[2], os.Args[4]}, os.Args[5:]...)...) // whose path need not be open to uid
 		cmd.Args[0] = "victim"
 		cmd.Stderr = os.Stderr
 		cmd.ExtraFiles = []*os.File{tell}
@@ -54,7 +55,7 @@ func crowd() {
 	}
 }
 
-// victim NAME SECONDS takes the name, tells crowd, and sleeps.
+// victim NAME SECONDS [TITLE] takes the name, tells crowd, and sleeps.
 func victim() {
 	name, err := strconv.Unquote(`"` + os.Args[1] + `"`)
 	seconds, err2 := strconv.Atoi(os.Args[2])

@@ -120,7 +120,16 @@ func compileTitle(cell string) (title *regexp.Regexp, user int, err error) {
 	if title, err = regexp.Compile(cell); err != nil {
 		return nil, 0, err
 	}
-	if user = title.SubexpIndex("user"); user < 0 {
+	for i, name := range title.SubexpNames() {
+		switch {
+		case name != "user":
+		case user > 0:
+			return nil, 0, fmt.Errorf("%q: two groups (?P<user>...)", cell)
+		default:
+			user = i
+		}
+	}
+	if user == 0 {
 		return nil, 0, fmt.Errorf("%q: no group (?P<user>...)", cell)
 	}
 	return title, user, nil

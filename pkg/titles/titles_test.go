@@ -1,0 +1,137 @@
+package titles
+
+import (
+	"os"
+	"os/user"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestFaults(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                 "titles.csv: no titles in it",
+		"account,proc,title\n":             "titles.csv: no titles in it",
+		"account,title\nvmail,x\n":         `titles.csv:1: no column "proc"`,
+		"account,proc,titel\nvmail,imap,x": `titles.csv:1: column "titel": there are account, proc, title|titles.csv:1: no column "title"`,
+		"account,proc,proc,title\n":        `titles.csv:1: column "proc" twice`,
+		"account,proc,title,user\n":        `titles.csv:1: column "user": there are account, proc, title`,
+		"# dovecot\naccount,proc,title\n,,\nvmail,imap,\"[\"\nvmail,[,x(?P<User>y)\nvmail,imap\nvmail,imap,(?P<user>x)(?P<user>y)\n": "" +
+			"titles.csv:3: account: empty|" + `titles.csv:3: proc: "": empty pattern|` + `titles.csv:3: title: "": no group (?P<user>...)|` +
+			"titles.csv:4: title: error parsing regexp: missing closing ]: `[`|" +
+			`titles.csv:5: proc: "[": [ without ]|` + `titles.csv:5: title: "x(?P<User>y)": no group (?P<user>...)|` +
+			"titles.csv:6: 2 cells where the header has 3|" +
+			`titles.csv:7: title: "(?P<user>x)(?P<user>y)": two groups (?P<user>...)`,
+		"account,proc,title\nvmail,imap,\"x\"y\nvmail,imap,x\n": "titles.csv:2: extraneous or missing \" in quoted-field|" + `titles.csv:3: title: "x": no group (?P<user>...)`,
+	} {
+		_, faults := Parse("titles.csv", text)
+		var got []string
+		for _, fault := range faults {
+			got = append(got, fault.Error())
+		}
+		if strings.Join(got, "|") != want {
+			t.Errorf("%q:\n%s\nwant\n%s", text, strings.Join(got, "|"), want)
+		}
+	}
+}
+
+// mine returns a table for the account that runs the test, named me in it.
+func mine(t *testing.T, text string) (*Table, uint32) {
+	t.Helper()
+	me, err := user.Current()
+	if err != nil || me.Username == "" {
+		t.Skipf("an account without a name: %v", err)
+	}
+	table, faults := Parse("titles.csv", strings.ReplaceAll(text, "me,", me.Username+","))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	return table, uint32(os.Geteuid())
+}
+
+func TestUser(t *testing.T) {
+	table, uid := mine(t, "title,account,proc\n"+
+		`"^dovecot/imap \[(?P<user>[^] ]+) ",me,imap|pop3`+"\n"+
+		`"^postgres: .* authentication$|^postgres: (?P<user>[^ ]+) ",me,postgres`+"\n"+
+		`"^(?P<user>.+): late$",me,*`+"\n"+
+		`"(?P<user>.*)",no-such-account,*`+"\n")
+	if rules := table.For(uid, "imap"); rules != nil {
+		t.Error("rules before the accounts are known")
+	}
+	if err := table.Resolve(); err == nil || err.Error() != `titles.csv: account "no-such-account": no such account` {
+		t.Error(err)
+	}
+	for _, c := range []struct{ proc, title, want string }{
+		{"imap", "dovecot/imap [groucho@example.org 192.0.2.7 IDLE]", "groucho@example.org"},
+		{"pop3", "dovecot/imap [groucho 192.0.2.7]", "groucho"},
+		{"imap-login", "dovecot/imap [groucho@example.org 192.0.2.7]", ""},
+		{"imap", "x dovecot/imap [groucho@example.org 192.0.2.7]", ""},
+		{"imap", "dovecot/imap [2 connections]", "2"}, // the table's fault
+		{"imap", "dovecot/imap [a]b c]", ""},
+		{"imap", "dovecot/imap [a\nb\xff\x1b c", "a\nb\xff\x1b"},
+		{"imap", "a: late", "a"},
+		{"imap", "a\nb: late", ""},
+		{"postgres", "postgres: groucho sales [local] idle", "groucho"},
+		{"postgres", "postgres: groucho sales [local] authentication", ""}, // matches, and names nobody
+		{"postgres", "", ""},
+	} {
+		if got := table.For(uid, c.proc).User([]byte(c.title)); got != c.want {
+			t.Errorf("%s %q: %q; want %q", c.proc, c.title, got, c.want)
+		}
+	}
+	if table.For(uid+1, "imap") != nil || (*Table)(nil).For(uid, "imap") != nil {
+		t.Error("rules for another uid, or of no table")
+	}
+}
+
+// An expression takes time that grows with the title, whatever is in both.
+func TestLinear(t *testing.T) {
+	table, uid := mine(t, "account,proc,title\nme,*,^(?P<user>(a*)*)*b$\n")
+	if err := table.Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	table.For(uid, "x").User([]byte(strings.Repeat("a", 4096)))
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
+func TestUnchanged(t *testing.T) {
+	dir, err := os.MkdirTemp("", "titles")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := dir + "/titles.csv"
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("account,proc,title\nroot,*,(?P<user>x)\n")
+	report := func(err error) { t.Error(err) }
+	table, err := Load(path, report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Minute)
+	if err := table.Unchanged(later); err != nil {
+		t.Error(err)
+	}
+	if err := table.Unchanged(time.Now().Add(-time.Minute)); err == nil || err.Error() != path+": changed meanwhile" {
+		t.Errorf("older than it: %v", err)
+	}
+	write("account,proc,title\nroot,*,(?P<user>y)\n")
+	if err := table.Unchanged(later); err == nil || err.Error() != path+": changed meanwhile" {
+		t.Errorf("another: %v", err)
+	}
+	os.Remove(path)
+	if err := table.Unchanged(later); err == nil {
+		t.Error("gone, and unchanged")
+	}
+	var reported []string
+	if _, err := Load(path, func(err error) { reported = append(reported, err.Error()) }); err == nil || len(reported) != 1 {
+		t.Errorf("no such file: %v, %q", err, reported)
+	}
+}
