@@ -62,7 +62,7 @@ func (m message) threads() (ids []string) {
 		if s.since.IsZero() {
 			start = m.now.Format(time.DateOnly)
 		}
-		sum := sha256.Sum256([]byte(strings.Join([]string{s.host, s.user, s.proc, start}, "\x00")))
+		sum := sha256.Sum256([]byte(strings.Join([]string{s.host, s.who(), s.proc, start}, "\x00")))
 		id := fmt.Sprintf("<stormcheck.%x@%s>", sum[:12], m.Host)
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)

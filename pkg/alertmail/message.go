@@ -156,13 +156,22 @@ func (s *storm) working() string {
 	return "stormcheck on " + s.host + " is not working"
 }
 
-// name returns the user and the process. Of no process the name can be "", for
+// who returns the user, and behind a user whom a process title names the account that
+// the processes run as.
+func (s *storm) who() string {
+	if s.account == "" {
+		return s.user
+	}
+	return s.user + " (" + s.account + ")"
+}
+
+// name returns who it is and the process. Of no process the name can be "", for
 // quotes are escaped.
 func (s *storm) name() string {
 	if s.proc == "" {
-		return s.user + ` ""`
+		return s.who() + ` ""`
 	}
-	return s.user + " " + s.proc
+	return s.who() + " " + s.proc
 }
 
 // history says in a line how the storm went, where that is known.

@@ -228,6 +228,31 @@ func TestSubjectIsCut(t *testing.T) {
 	}
 }
 
+// People behind one account are told with it, and one who has the name of another
+// account, or behind another one, is somebody else: also in what programs thread by.
+func TestAccount(t *testing.T) {
+	behind := func(user, account string) cells {
+		return cells{rows.User: user, rows.UID: "5000", rows.Account: account, rows.Proc: "imap", rows.Actions: "alert=60", rows.Killed: "404", rows.Remaining: "0"}
+	}
+	p := parse(t, quiet(t, dry(), stream(behind("groucho@example.org", "vmail"), behind("groucho@example.org", "cyrus"), behind("harpo", ""))))
+	same(t, below(t, p.body), `
+         404 groucho@example.org (vmail) imap
+        killed all groucho@example.org (vmail) imap processes
+
+         404 groucho@example.org (cyrus) imap
+        killed all groucho@example.org (cyrus) imap processes
+
+         404 harpo imap
+        killed all harpo imap processes
+`)
+	if threads := strings.Fields(p.header.Get("References")); len(threads) != 3 {
+		t.Errorf("threads %q", threads)
+	}
+	if subject := p.header.Get("Subject"); !strings.Contains(subject, "404 groucho@example.org (vmail) imap, killed") {
+		t.Errorf("subject %q", subject)
+	}
+}
+
 func TestNonASCII(t *testing.T) {
 	in := stream(cells{rows.User: "grüßer", rows.Proc: "日本", rows.Killed: "404", rows.Remaining: "0"})
 	raw := quiet(t, dry(), in)
