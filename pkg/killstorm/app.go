@@ -11,6 +11,7 @@ import (
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/mailbox"
 	"stormcheck/pkg/proc"
+	"stormcheck/pkg/titles"
 )
 
 const (
@@ -36,7 +37,8 @@ func App() *cli.App {
 		Usage: "end process storms, and nobody else's processes",
 		Synopsis: `killstorm [--signal SIG] [--grace DUR] [--timeout DUR] [--max N]
        [--protect USER]... [--allow-root] [--allow-system] [--require-archive]
-       [--hold PATH]... [--hold-timeout DUR] [--no-realtime] [--host NAME] [-n]`,
+       [--hold PATH]... [--hold-timeout DUR] [--titles FILE] [--no-realtime]
+       [--host NAME] [-n]`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "signal", Usage: "send `SIG` first, and KILL to what is left after the grace (default KILL)"},
 			&cli.StringFlag{Name: "grace", Usage: "how long they have to follow --signal, `DUR` (default 5s)"},
@@ -48,6 +50,7 @@ func App() *cli.App {
 			&cli.BoolFlag{Name: "require-archive", Usage: "leave who is due for a copy that failed for space or I/O"},
 			&cli.StringSliceFlag{Name: "hold", Usage: "lock the mailbox `PATH`, with {user} or {home} in it (default " + defaultHold + ")"},
 			&cli.StringFlag{Name: "hold-timeout", Usage: "try for that lock for `DUR` (default 3s)"},
+			&cli.StringFlag{Name: "titles", Usage: "how process titles say whom they serve is in `FILE` (default " + titles.Default + " where it exists)"},
 			&cli.BoolFlag{Name: noRealtime, Usage: "run at the priority that it was started with"},
 			&cli.StringFlag{Name: "host", Usage: "act on the rows of host `NAME` (default: this machine's node name)"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "signal nobody, note who would be"},
@@ -89,7 +92,19 @@ func run(c *cli.Context, env filter.Env) (err error) {
 	if o.Host, err = filter.Host(c); err != nil {
 		return err
 	}
-	if o.Protect, err = protect(c.StringSlice("protect"), env.Report); err != nil {
+	path, err := filter.Text(c, "titles", "")
+	if err != nil {
+		return err
+	}
+	if o.Titles, err = titles.Load(path, env.Report); err != nil {
+		return err
+	}
+	if o.Titles != nil {
+		if err := o.Titles.Resolve(); err != nil {
+			env.Report(err) // rows of theirs will be refused
+		}
+	}
+	if o.Protect, err = protect(c.StringSlice("protect"), o.Titles != nil, env.Report); err != nil {
 		return err
 	}
 	return Run(o, env)

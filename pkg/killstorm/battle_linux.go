@@ -33,7 +33,7 @@ const longAgo = 100 * time.Millisecond
 //
 // From the first STOP to the last KILL it does nothing that could wait for anybody:
 // it starts no process and no thread, writes nothing, waits for no lock, and works
-// in memory that it has.
+// in memory that it has. Only for titles it does, of processes that have stopped.
 type battle struct {
 	*killer
 	storms   []*storm
@@ -135,6 +135,9 @@ func (b *battle) sweep() error {
 	b.now = proc.Now()
 	b.sweeps++
 	err := b.table.Scan(b.visit)
+	if err == nil {
+		b.readTitles()
+	}
 	b.took = time.Since(start)
 	return err
 }
@@ -172,7 +175,7 @@ func (b *battle) look() error {
 // examine looks at all whom the sweep has seen for a reason not to touch them.
 func (b *battle) examine() {
 	b.each(func(s *storm, p *process, who *proc.Identity) {
-		if p.seen != b.sweeps || p.refused != "" {
+		if p.seen != b.sweeps || p.refused != "" || p.other {
 			return
 		}
 		h, err := b.open(p, who)
@@ -298,7 +301,7 @@ func (b *battle) ask() (left int) {
 // new.
 func (b *battle) freeze() error {
 	for again := false; ; again = true {
-		if stopped, _ := b.stop(); stopped == 0 && again || b.over() {
+		if stopped, _ := b.stop(); stopped == 0 && again && b.settled() || b.over() {
 			return nil
 		}
 		time.Sleep(yield)
@@ -334,6 +337,7 @@ func (b *battle) kill() error {
 // lastKill kills all who are there, and gives them a moment to be gone.
 func (b *battle) lastKill() {
 	b.send(syscall.SIGKILL)
+	b.release(func(p *process) bool { return !p.killed })
 	for end := time.Now().Add(lastLook); b.bury() > 0 && time.Now().Before(end); {
 		if b.rest(); b.sweep() != nil {
 			return
@@ -347,7 +351,7 @@ func (b *battle) lastKill() {
 func (b *battle) stop() (stopped, left int) {
 	var fresh, there atomic.Int64
 	b.each(func(s *storm, p *process, who *proc.Identity) {
-		if p.seen != b.sweeps || p.gone || p.refused != "" {
+		if p.seen != b.sweeps || p.gone || p.refused != "" || p.other {
 			return
 		}
 		there.Add(1)
@@ -388,9 +392,11 @@ func (b *battle) send(sig Signal) {
 			p.missed(err)
 			return
 		}
-		if p.refused = s.refusal(p, who); p.refused != "" {
+		p.refused = s.refusal(p, who)
+		switch {
+		case p.refused != "":
 			_ = h.Signal(syscall.SIGCONT) // it may have got there while it was being stopped
-		} else {
+		case sig == syscall.SIGCONT || s.rules == nil || p.sure:
 			p.sent(sig, h.Signal(sig))
 		}
 		h.Close()
@@ -403,7 +409,7 @@ func (p *process) sent(sig Signal, err error) {
 	switch {
 	case err != nil:
 	case sig == syscall.SIGCONT:
-		p.stopped = false
+		p.stopped, p.sure = false, false
 	default:
 		p.signalled, p.killed = true, sig == syscall.SIGKILL
 	}

@@ -114,18 +114,18 @@ func TestLeave(t *testing.T) {
 func TestAllow(t *testing.T) {
 	root, daemon := mailbox.User{UID: 0}, mailbox.User{UID: 1}
 	o := Options{AllowRoot: true}
-	if o.spared(root) != nil || o.spared(daemon) == nil {
-		t.Errorf("--allow-root: %v, %v", o.spared(root), o.spared(daemon))
+	if o.spared(target{user: root}) != nil || o.spared(target{user: daemon}) == nil {
+		t.Errorf("--allow-root: %v, %v", o.spared(target{user: root}), o.spared(target{user: daemon}))
 	}
 	o = Options{AllowSystem: true}
-	if o.spared(root) == nil || o.spared(daemon) != nil {
-		t.Errorf("--allow-system: %v, %v", o.spared(root), o.spared(daemon))
+	if o.spared(target{user: root}) == nil || o.spared(target{user: daemon}) != nil {
+		t.Errorf("--allow-system: %v, %v", o.spared(target{user: root}), o.spared(target{user: daemon}))
 	}
-	p, err := protect([]string{"root", "4242"}, nil)
+	p, err := protect([]string{"root", "4242"}, false, nil)
 	if err != nil || !p.UIDs[0] || !p.UIDs[4242] || len(p.UIDs) != 2 {
 		t.Errorf("%v, %v", p, err)
 	}
-	if _, err := protect([]string{"no-such-account"}, nil); err == nil {
+	if _, err := protect([]string{"no-such-account"}, false, nil); err == nil {
 		t.Error("an account that isn't there is protected")
 	}
 	// A row whose uid serves several people.
@@ -156,7 +156,7 @@ func TestPIDReuse(t *testing.T) {
 	first := victims(t, 1, uid, "plain", comm, nil)[0]
 	pid := first.Process.Pid
 	b := battle{killer: &killer{}, byUID: map[uint32][]*storm{}}
-	s := &storm{target: target{mailbox.User{UID: uid}, comm}, index: map[id]int{}}
+	s := &storm{target: target{user: mailbox.User{UID: uid}, comm: comm}, index: map[id]int{}}
 	b.storms, b.byUID[uid], b.visit = []*storm{s}, []*storm{s}, b.meet
 	table, err := proc.Open()
 	must(err)
@@ -219,7 +219,7 @@ func TestTakesNoMemory(t *testing.T) {
 	storm := victims(t, 50, uid, "plain", name("m"), nil)
 	k := &killer{Options: Options{Signal: syscall.SIGKILL, Timeout: 20 * time.Second}}
 	d := &filter.Due{}
-	s := &storm1{target: target{mailbox.User{UID: uid}, name("m")}, due: d}
+	s := &storm1{target: target{user: mailbox.User{UID: uid}, comm: name("m")}, due: d}
 	d.Limit.Count = 50
 	b, err := newBattle(k, []*storm1{s}, time.Now().Add(20*time.Second))
 	must(err)

@@ -33,7 +33,8 @@ func Run(o Options, env filter.Env) error {
 type killer struct {
 	Options
 	signals chan os.Signal
-	told    error // by a signal
+	told    error            // by a signal
+	titles  proc.TitleReader // which remembers who is stuck
 }
 
 // An input ends when the run was told to end, though more may come.

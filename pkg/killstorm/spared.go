@@ -10,7 +10,6 @@ import (
 
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
-	"stormcheck/pkg/mailbox"
 	"stormcheck/pkg/rows"
 )
 
@@ -19,17 +18,20 @@ import (
 const nobody = 65534
 
 // Protected are the users of --protect: by uid, so that no second name of theirs
-// leads to them, and by name where the name service didn't tell the uid.
+// leads to them, and by name, for where the name service didn't tell the uid and for
+// those whom titles name.
 type Protected struct {
 	UIDs  map[uint32]bool
 	Names map[string]bool
 }
 
 // protect looks the users of --protect up, who may be given as names or as uids. A
-// name that nobody has is a mistake, and would protect nobody.
-func protect(users []string, report func(error)) (Protected, error) {
+// name that no account has is a mistake, and would protect nobody, unless processes
+// may be titled with it.
+func protect(users []string, titled bool, report func(error)) (Protected, error) {
 	p := Protected{UIDs: map[uint32]bool{}, Names: map[string]bool{}}
 	for _, user := range users {
+		p.Names[user] = true
 		a, err := account.ByName(user)
 		uid, notUID := rows.ParseNumber(user)
 		switch {
@@ -37,11 +39,11 @@ func protect(users []string, report func(error)) (Protected, error) {
 			p.UIDs[a.UID] = true
 		case notUID == nil:
 			p.UIDs[uint32(uid)] = true
+		case errors.Is(err, account.ErrNone) && titled:
 		case errors.Is(err, account.ErrNone):
 			return p, filter.Usagef("--protect: %q: no such account", user)
 		default:
 			report(fmt.Errorf("--protect: %q: by name only: %w", user, err))
-			p.Names[user] = true
 		}
 	}
 	return p, nil
@@ -49,14 +51,15 @@ func protect(users []string, report func(error)) (Protected, error) {
 
 // spared says why processes of user are not to be ended, whatever their number:
 // protected ones, root's, and those of system accounts, whose one uid runs the
-// service of everybody.
-func (o Options) spared(user mailbox.User) error {
+// service of everybody; but not those of one person, whom their titles name.
+func (o Options) spared(t target) error {
+	user := t.user
 	switch {
 	case o.Protect.UIDs[user.UID] || o.Protect.Names[user.Name]:
 		return filter.Note("a protected user's processes are left alone")
 	case user.UID == 0 && !o.AllowRoot:
 		return filter.Note("root's processes are left alone")
-	case user.UID != 0 && isSystem(user.UID) && !o.AllowSystem:
+	case user.UID != 0 && isSystem(user.UID) && !o.AllowSystem && t.named == "":
 		return filter.Note("a system account's processes are left alone")
 	}
 	return nil

@@ -38,6 +38,8 @@ type process struct {
 	own       bool   // killstorm's own pipe, or what started it
 	recent    bool   // started in the last 60 s
 	late      bool   // it came after the killing had begun
+	other     bool   // its title says that the row isn't about it, or didn't say that it is
+	sure      bool   // its title was right when it had stopped
 	refused   string // why it isn't to be touched; "" if it may be
 	unseen    error  // why it couldn't be opened
 	denied    error  // why it couldn't be signalled
@@ -53,7 +55,7 @@ func (p *process) touched() bool { return p.stopped || p.signalled }
 
 // remains reports whether it is there after the sweep, and nobody's but the storm's.
 func (p *process) remains(sweep int) bool {
-	return !p.gone && p.refused == "" && (p.seen == sweep || p.touched())
+	return !p.gone && !p.other && p.refused == "" && (p.seen == sweep || p.touched())
 }
 
 // meet notes what a sweep has seen. The table's p is valid only now.
@@ -87,7 +89,7 @@ func (s *storm) reserve() {
 func (s *storm) stillDue(sweep int, most int64) error {
 	var count, recent, others, othersRecent int64
 	for _, p := range s.processes {
-		if p.seen != sweep || p.gone {
+		if p.seen != sweep || p.gone || p.other {
 			continue
 		}
 		if p.unseen != nil {
@@ -165,9 +167,9 @@ func (s *storm) wouldKill() string {
 	return text
 }
 
-// oldest returns the processes that are not refused, the oldest first.
+// oldest returns the processes that are the row's and not refused, the oldest first.
 func oldest(all []process) []process {
-	all = slices.DeleteFunc(slices.Clone(all), func(p process) bool { return p.refused != "" })
+	all = slices.DeleteFunc(slices.Clone(all), func(p process) bool { return p.refused != "" || p.other })
 	slices.SortFunc(all, func(a, b process) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.pid, b.pid)) })
 	return all
 }

@@ -117,7 +117,7 @@ func who(t *testing.T) uint32 {
 	if uid == 0 {
 		return 54321
 	}
-	if (Options{}).spared(mailbox.User{UID: uid}) != nil {
+	if (Options{}).spared(target{user: mailbox.User{UID: uid}}) != nil {
 		t.Skipf("uid %d is one that is spared", uid)
 	}
 	return uid

@@ -60,8 +60,8 @@ type titleWork struct {
 // isn't called after that.
 //
 // A title ends before its last NULs; any other NUL, which separates arguments, is a
-// space. A process has none when that is empty or over MaxTitle bytes, and when its
-// real, effective and saved uid aren't all UID: who runs a setuid program chooses its
+// space. It is empty for one of over MaxTitle bytes, and for a process whose real,
+// effective and saved uid aren't all UID: who runs a setuid program chooses its
 // arguments.
 func (r *TitleReader) Read(t *Table, of []Process, within time.Duration, visit func(i int, title []byte)) (unread int) {
 	if len(of) == 0 {
@@ -150,11 +150,10 @@ func (thread *titleThread) deliver(w *titleWork, i int, title []byte, isStuck bo
 	if w.over {
 		return
 	}
-	if len(title) > 0 {
-		w.visit(i, title)
-	}
 	if isStuck {
 		w.left.Add(1)
+	} else {
+		w.visit(i, title)
 	}
 	thread.at.Store(int64(len(w.of))) // it has come through
 	if w.done.Add(1) == int64(len(w.of)) {
@@ -212,7 +211,8 @@ func (t *Table) titleByHandle(p *Process, buffer []byte, why error) []byte {
 	if title == nil {
 		return nil
 	}
-	if id, err := h.Identity(); err != nil || id.Real != p.UID || id.UID != p.UID || id.Saved != p.UID {
+	var id Identity
+	if err := h.Identify(&id); err != nil || id.Real != p.UID || id.UID != p.UID || id.Saved != p.UID {
 		return nil
 	}
 	return title

@@ -67,7 +67,9 @@ func readTitles(t *testing.T, r *TitleReader, within time.Duration, of ...Proces
 	unread := r.Read(table, of, within, func(i int, title []byte) {
 		mutex.Lock()
 		defer mutex.Unlock()
-		titles[i] = string(title)
+		if len(title) > 0 {
+			titles[i] = string(title)
+		}
 	})
 	return titles, unread
 }
