@@ -48,7 +48,7 @@ func App() *cli.App {
 			&cli.BoolFlag{Name: "allow-root", Usage: "root's processes too"},
 			&cli.BoolFlag{Name: "allow-system", Usage: "those of system accounts too, which may be everybody's service"},
 			&cli.BoolFlag{Name: "require-archive", Usage: "leave who is due for a copy that failed for space or I/O"},
-			&cli.StringSliceFlag{Name: "hold", Usage: "lock the mailbox `PATH`, with {user} or {home} in it (default " + defaultHold + ")"},
+			&cli.StringSliceFlag{Name: "hold", Usage: "lock the mailbox `PATH`, with {user}, {name}, {domain} or {home} in it (default " + defaultHold + ")"},
 			&cli.StringFlag{Name: "hold-timeout", Usage: "try for that lock for `DUR` (default 3s)"},
 			&cli.StringFlag{Name: "titles", Usage: "how process titles say whom they serve is in `FILE` (default " + titles.Default + " where it exists)"},
 			&cli.BoolFlag{Name: noRealtime, Usage: "run at the priority that it was started with"},

@@ -128,10 +128,26 @@ func TestAllow(t *testing.T) {
 	if _, err := protect([]string{"no-such-account"}, false, nil); err == nil {
 		t.Error("an account that isn't there is protected")
 	}
-	// A row whose uid serves several people.
+	if p, err = protect([]string{"groucho@example.org"}, true, nil); err != nil || !p.Names["groucho@example.org"] {
+		t.Errorf("whom titles may name: %v, %v", p, err)
+	}
+	// People behind one uid: a system one's may be ended, root's and protected ones' not.
+	one := target{user: mailbox.User{Name: "groucho", UID: 2}, named: "groucho"}
+	if o := (Options{Protect: p}); o.spared(one) != nil {
+		t.Error(o.spared(one))
+	}
+	for _, o := range []Options{{Protect: Protected{UIDs: map[uint32]bool{2: true}}}, {Protect: Protected{Names: map[string]bool{"groucho": true}}}} {
+		if o.spared(one) == nil {
+			t.Error("a protected one isn't spared")
+		}
+	}
+	if one.user.UID = 0; o.spared(one) == nil {
+		t.Error("root's are not spared")
+	}
+	// A row of one of several people needs a table.
 	d := &filter.Due{}
-	d.Row.User, d.Row.Account = "groucho", "vmail"
-	if _, err := o.target(d); err == nil || !strings.Contains(err.Error(), "account vmail runs processes of several") {
+	d.Row.User, d.Row.Account = "groucho", "nobody"
+	if _, err := (Options{AllowSystem: true}).target(d); err == nil || !strings.Contains(err.Error(), "no table of titles") {
 		t.Error(err)
 	}
 }

@@ -69,7 +69,7 @@ func (o Options) target(d *filter.Due) (t target, err error) {
 	if err != nil {
 		return t, err
 	}
-	t.user.UID, t.user.Home = a.UID, a.Home
+	t.user.UID, t.user.Home, t.user.Account = a.UID, a.Home, d.Row.Account
 	if err := o.spared(t); err != nil {
 		return t, err
 	}

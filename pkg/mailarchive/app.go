@@ -33,7 +33,7 @@ func App() *cli.App {
 			"[--again-after DUR] [--keep N] [--max-size SIZE] [--min-free SIZE] [--host NAME] [-n]",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "dir", Usage: "make copies in `DIR` (default " + defaultDir + ")"},
-			&cli.StringSliceFlag{Name: "mailbox", Usage: "a mailbox is `PATH`, with {user} or {home} in it (default " + defaultMailbox + " and " + defaultPop + ")"},
+			&cli.StringSliceFlag{Name: "mailbox", Usage: "a mailbox is `PATH`, with {user}, {name}, {domain} or {home} in it (default " + defaultMailbox + " and " + defaultPop + ")"},
 			&cli.StringFlag{Name: "lock-timeout", Usage: "wait for a lock for `DUR` (default " + span(defaultLockTimeout) + ")"},
 			&cli.StringFlag{Name: "timeout", Usage: "give a row up after `DUR` (default " + span(defaultTimeout) + ")"},
 			&cli.StringFlag{Name: "again-after", Usage: "copy a mailbox that has changed again after `DUR` (default " + span(defaultAgainAfter) + ")"},

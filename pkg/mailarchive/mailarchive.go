@@ -43,8 +43,14 @@ func whose(row rows.Row) (mailbox.User, error) {
 	if err := mailbox.CheckName(name); err != nil {
 		return mailbox.User{}, fmt.Errorf("user: %w", err)
 	}
-	a, err := account.Resolve(name, uint32(row.UID.N), row.UID.Known)
-	return mailbox.User{Name: name, UID: a.UID, Home: a.Home}, err
+	owner := name
+	if row.Account != "" { // the user is whom a process title names
+		if owner, err = rows.Unescape(row.Account); err != nil {
+			return mailbox.User{}, fmt.Errorf("account: %w", err)
+		}
+	}
+	a, err := account.Resolve(owner, uint32(row.UID.N), row.UID.Known)
+	return mailbox.User{Name: name, UID: a.UID, Home: a.Home, Account: row.Account}, err
 }
 
 // span writes a duration as a flag has it: 10m, not 10m0s.

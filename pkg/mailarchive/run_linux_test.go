@@ -332,6 +332,49 @@ func TestUserNames(t *testing.T) {
 	s.archiveHolds()
 }
 
+// Mailboxes of people behind one uid have to be that uid's. Their copies aren't those of
+// an account that has the name of one.
+func TestBehindAnAccount(t *testing.T) {
+	s := newStage(t)
+	s.boxes("{domain}/{name}/mbox", "{user}")
+	for _, dir := range []string{"example.org", "example.org/harpo", "example.org/chico", "example.org/zeppo", "example.org/root"} {
+		s.try(os.Mkdir(s.spool+"/"+dir, 0o755))
+	}
+	s.write(s.spool+"/example.org/harpo/mbox", "From harpo\n")
+	s.try(os.Mkdir(s.spool+"/example.org/chico/mbox", 0o755)) // a Maildir
+	s.try(os.Symlink("../harpo/mbox", s.spool+"/example.org/zeppo/mbox"))
+	if os.Geteuid() == 0 {
+		s.try(os.WriteFile(s.spool+"/example.org/root/mbox", nil, 0o600))
+	}
+	s.write(s.mailbox, "From gummo\n")
+	in := strings.Replace(header, "proc,", "account,proc,", 1)
+	behind := func(user string) string {
+		return strings.Replace(due(user, groucho), ",imapd", ","+groucho+",imapd", 1)
+	}
+	users := []string{"harpo@example.org", "chico@example.org", "zeppo@example.org", "root@example.org", groucho, "x@..", "../x@example.org"}
+	for _, user := range users {
+		in += behind(user)
+	}
+	in += strings.Replace(due(groucho, groucho), ",imapd", ",,imapd", 1) // the account itself
+	out, _ := s.pass(in)
+	end := "." + groucho + "." + epoch
+	for i, want := range []string{
+		s.archive + "/harpo@example.org" + end,
+		"chico/mbox: a directory",
+		"zeppo/mbox: refused: a symbolic link",
+		"",
+		s.archive + "/" + groucho + end,
+		"not fit for a path",
+		"not fit for a path",
+		s.archive + "/" + groucho + "." + epoch + ",",
+	} {
+		if row := strings.Split(out, "\n")[i+1]; !strings.Contains(row, want) {
+			t.Errorf("row %q; want %q", row, want)
+		}
+	}
+	s.archiveHolds(groucho+"."+epoch, groucho+end, "harpo@example.org"+end)
+}
+
 // The uid of a row may be empty, and must not be another's.
 func TestLookup(t *testing.T) {
 	me, err := user.LookupId(strconv.Itoa(os.Geteuid()))

@@ -14,6 +14,16 @@ type User struct {
 	Name string // see CheckName
 	UID  uint32 // the mailbox is this uid's
 	Home string // the home directory, "" where it isn't known
+	// Account is the uid's own name where Name is one of several people behind it,
+	// and somebody else than an account called so; otherwise "".
+	Account string
+}
+
+// parts returns what is before and behind the @ in the user's name, domain "" where
+// there is none.
+func (u User) parts() (name, domain string) {
+	name, domain, _ = strings.Cut(u.Name, "@")
+	return name, domain
 }
 
 // What Open says of a mailbox that isn't one, where that needn't be an attack.
@@ -47,8 +57,10 @@ func CheckName(name string) error {
 
 // The places of a Template.
 const (
-	userPlace = "{user}"
-	homePlace = "{home}"
+	userPlace   = "{user}"
+	namePlace   = "{name}"   // of user@domain
+	domainPlace = "{domain}" // likewise
+	homePlace   = "{home}"
 )
 
 // A Template says where users have a mailbox: a path with places for what
@@ -58,22 +70,21 @@ type Template struct {
 	name string // what is opened beneath it, with places for the user
 }
 
-// Parse reads a template: an absolute path with one {user} or more, or one that
-// begins with {home}, a user's home directory.
+// Parse reads a template: an absolute path with {user} or {name} in it, and {domain},
+// or one that begins with {home}, a user's home directory.
 func Parse(path string) (Template, error) {
 	var t Template
 	if name, ok := strings.CutPrefix(path, homePlace+"/"); ok {
 		t.name = name
 	} else {
-		place := strings.Index(path, userPlace)
-		if place < 0 || path[0] != '/' {
-			return t, fmt.Errorf("%q is neither an absolute path with %s nor one that begins with %s/", path, userPlace, homePlace)
+		if !strings.Contains(path, userPlace) && !strings.Contains(path, namePlace) || path[0] != '/' {
+			return t, fmt.Errorf("%q is neither an absolute path with %s or %s nor one that begins with %s/", path, userPlace, namePlace, homePlace)
 		}
-		slash := strings.LastIndexByte(path[:place], '/')
+		slash := strings.LastIndexByte(path[:strings.IndexByte(path, '{')], '/')
 		t.dir, t.name = path[:slash+1], path[slash+1:]
 	}
-	if strings.ContainsAny(t.dir+strings.ReplaceAll(t.name, userPlace, ""), "{}") {
-		return t, fmt.Errorf("%q has a place that is neither %s nor %s/ at its beginning", path, userPlace, homePlace)
+	if strings.ContainsAny(t.dir+places("", "", "").Replace(t.name), "{}") {
+		return t, fmt.Errorf("%q has a place that is none of %s, %s and %s, nor %s/ at its beginning", path, userPlace, namePlace, domainPlace, homePlace)
 	}
 	for part := range strings.SplitSeq(t.name, "/") {
 		if part == "" || part == "." || part == ".." {
@@ -81,6 +92,11 @@ func Parse(path string) (Template, error) {
 		}
 	}
 	return t, nil
+}
+
+// places puts these into the places of a path.
+func places(user, name, domain string) *strings.Replacer {
+	return strings.NewReplacer(userPlace, user, namePlace, name, domainPlace, domain)
 }
 
 // Path returns the path of the user's mailbox, to name it. It is not to be
@@ -99,12 +115,32 @@ func (t Template) Path(u User) string {
 // /var/mail/.{user}.pop. It is "" where the user isn't in that part.
 func (t Template) Suffix() string {
 	last := t.name[strings.LastIndexByte(t.name, '/')+1:]
-	place := strings.LastIndex(last, userPlace)
-	if place < 0 {
-		return ""
+	if place := strings.LastIndexByte(last, '}'); place >= 0 {
+		return last[place+1:]
 	}
-	return last[place+len(userPlace):]
+	return ""
 }
 
 // beneath returns the path of the user's mailbox from where it is opened.
-func (t Template) beneath(u User) string { return strings.ReplaceAll(t.name, userPlace, u.Name) }
+func (t Template) beneath(u User) string {
+	name, domain := u.parts()
+	return places(u.Name, name, domain).Replace(t.name)
+}
+
+// fits returns an error where the user's name is unfit for the path, and ErrNone where
+// it has no domain for one that wants it.
+func (t Template) fits(u User) error {
+	name, domain := u.parts()
+	for _, c := range []struct{ place, text string }{{userPlace, u.Name}, {namePlace, name}, {domainPlace, domain}} {
+		if !strings.Contains(t.name, c.place) {
+			continue
+		}
+		if c.place == domainPlace && u.Name == name {
+			return ErrNone
+		}
+		if err := CheckName(c.text); err != nil {
+			return err
+		}
+	}
+	return CheckName(u.Name) // it is in a copy's name too
+}

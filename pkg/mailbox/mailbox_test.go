@@ -33,6 +33,8 @@ func TestParse(t *testing.T) {
 		{"/var/spool/x{user}/{user}-in", "/var/spool/xgroucho/groucho-in", "-in"},
 		{"/var/spool/{user}/mbox", "/var/spool/groucho/mbox", ""},
 		{"{home}/mbox", "/home/groucho/mbox", ""},
+		{"/srv/{domain}/{name}", "/srv//groucho", ""}, // fits only who has a domain
+		{"/srv/x{name}.pop", "/srv/xgroucho.pop", ".pop"},
 		{"{home}/Mail/{user}.mbox", "/home/groucho/Mail/groucho.mbox", ".mbox"},
 	} {
 		template, err := Parse(c.template)
@@ -49,12 +51,42 @@ func TestParse(t *testing.T) {
 	}
 	for _, bad := range []string{
 		"", "{user}", "mail/{user}", "/var/mail", "/var/mail/root", "/var/mail/%u",
-		"/var/mail/{usr}", "/var/mail/{user", "/var/{x}/{user}", "/var/mail/{user}.{x}",
+		"/var/mail/{usr}", "/var/mail/{user", "/var/{x}/{user}", "/var/mail/{user}.{x}", "/srv/{domain}/mbox", "srv/{domain}/{name}", "/srv/{domain}/../{name}", "/srv/{name}/{Domain}",
 		"{home}", "/x{home}/{user}", "{home}/{home}", "/home/{user}/{home}", "{home}mbox",
 		"/var/mail/{user}/", "/var/mail/{user}//x", "/var/mail/{user}/../root", "/var/mail/{user}/./x", "{home}/../x", "{home}/",
 	} {
 		if template, err := Parse(bad); err == nil {
 			t.Errorf("%q: taken for %+v", bad, template)
 		}
+	}
+}
+
+// The parts of a user's name are as unfit for a path as the whole.
+func TestParts(t *testing.T) {
+	template := func(path string) Template {
+		parsed, err := Parse(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return parsed
+	}
+	mbox, other := template("/srv/vmail/{domain}/{name}/mbox"), template("/srv/{user}/mbox")
+	for user, want := range map[string]string{
+		"groucho@example.org": "/srv/vmail/example.org/groucho/mbox",
+		"a@b@c":               "/srv/vmail/b@c/a/mbox",
+		"{domain}@{name}":     "/srv/vmail/{name}/{domain}/mbox",
+	} {
+		u := User{Name: user}
+		if got := mbox.Path(u); got != want || mbox.fits(u) != nil || other.fits(u) != nil {
+			t.Errorf("%s: %s, %v, %v; want %s", user, got, mbox.fits(u), other.fits(u), want)
+		}
+	}
+	for _, user := range []string{"groucho@", "@example.org", "groucho@..", "groucho@.", "..@example.org", "groucho@-x", "-x@y", "x.lock@y", "x.1@y", "a/b@c", "a@b/c", "a@b:c"} {
+		if err := mbox.fits(User{Name: user}); err == nil || err == ErrNone {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+	if err := mbox.fits(User{Name: "groucho"}); err != ErrNone {
+		t.Errorf("without a domain: %v", err)
 	}
 }

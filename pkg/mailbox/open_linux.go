@@ -44,7 +44,7 @@ func (p place) close() { unix.Close(p.dir) }
 
 // place opens the directory of the user's mailbox.
 func (t Template) place(u User) (p place, err error) {
-	if err := CheckName(u.Name); err != nil {
+	if err := t.fits(u); err != nil {
 		return p, err
 	}
 	dir := t.dir

@@ -40,7 +40,7 @@ func TestRemoveDotlock(t *testing.T) {
 		"of another":        {make: write("1"), user: u, killed: yes, began: before, left: true},
 		"of nobody":         {make: write(fmt.Sprint(victim)), user: u, killed: func(int) bool { return false }, began: before, want: "left ", left: true},
 		"new":               {make: write(fmt.Sprint(victim)), user: u, killed: yes, began: after, want: "left ", left: true},
-		"another uid's":     {make: write(fmt.Sprint(victim)), user: User{"groucho", u.UID + 1, ""}, killed: yes, began: before, want: "left ", left: true},
+		"another uid's":     {make: write(fmt.Sprint(victim)), user: User{Name: "groucho", UID: u.UID + 1}, killed: yes, began: before, want: "left ", left: true},
 		"empty":             {make: write(""), user: u, killed: yes, began: before, left: true},
 		"a link":            {make: func() { _ = os.Symlink("/etc/passwd", lock) }, user: u, killed: yes, began: before, want: "a symbolic link", left: true},
 		"a directory":       {make: func() { _ = os.Mkdir(lock, 0o700) }, user: u, killed: yes, began: before, want: "not a regular file", left: true},
