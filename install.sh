@@ -69,7 +69,7 @@ manifest() {
 		echo "file 644 cmd/stormcheck/completions.fish $PREFIX/share/fish/vendor_completions.d/$tool.fish"
 	done
 	echo "file 644 cmd/stormcheck/completions.zsh $PREFIX/$zsh/_stormcheck"
-	for page in storm.csv storm.limits; do
+	for page in storm.csv storm.limits storm.titles; do
 		echo "file 644 man/$page.5 $PREFIX/share/man/man5/$page.5"
 	done
 	echo "conf 644 pkg/threshold/limits.csv /etc/stormcheck/limits.csv"
