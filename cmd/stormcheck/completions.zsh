@@ -8,6 +8,7 @@ procstat)
 		'(--total)--total[also a row for all processes of each user, with proc *]' \
 		'(--host)--host[NAME in the host column (default: this machine'\''s node name)]:NAME:' \
 		'(--input)--input[take the text of ps from FILE, - for standard input; needs --host]:FILE:_files' \
+		'(--titles)--titles[how process titles say whom they serve is in FILE (default /etc/stormcheck/titles.csv where it exists)]:FILE:_files' \
 		'(--every)--every[a snapshot each DUR, until told to end]:DUR:' \
 		'(--no-realtime)--no-realtime[with --every, run at the priority that it was started with]' \
 		'(--help -h)--help[print this help]' \
@@ -31,7 +32,7 @@ threshold)
 mailarchive)
 	_arguments \
 		'(--dir)--dir[make copies in DIR (default /var/lib/stormcheck/archive)]:DIR:_files' \
-		'*--mailbox[a mailbox is PATH, with {user} or {home} in it (default /var/mail/{user} and /var/mail/.{user}.pop)]:PATH:_files' \
+		'*--mailbox[a mailbox is PATH, with {user}, {name}, {domain} or {home} in it (default /var/mail/{user} and /var/mail/.{user}.pop)]:PATH:_files' \
 		'(--lock-timeout)--lock-timeout[wait for a lock for DUR (default 10s)]:DUR:' \
 		'(--timeout)--timeout[give a row up after DUR (default 1m)]:DUR:' \
 		'(--again-after)--again-after[copy a mailbox that has changed again after DUR (default 10m)]:DUR:' \
@@ -55,8 +56,9 @@ killstorm)
 		'(--allow-root)--allow-root[root'\''s processes too]' \
 		'(--allow-system)--allow-system[those of system accounts too, which may be everybody'\''s service]' \
 		'(--require-archive)--require-archive[leave who is due for a copy that failed for space or I/O]' \
-		'*--hold[lock the mailbox PATH, with {user} or {home} in it (default /var/mail/{user})]:PATH:_files' \
+		'*--hold[lock the mailbox PATH, with {user}, {name}, {domain} or {home} in it (default /var/mail/{user})]:PATH:_files' \
 		'(--hold-timeout)--hold-timeout[try for that lock for DUR (default 3s)]:DUR:' \
+		'(--titles)--titles[how process titles say whom they serve is in FILE (default /etc/stormcheck/titles.csv where it exists)]:FILE:_files' \
 		'(--no-realtime)--no-realtime[run at the priority that it was started with]' \
 		'(--host)--host[act on the rows of host NAME (default: this machine'\''s node name)]:NAME:' \
 		'(--dry-run -n)--dry-run[signal nobody, note who would be]' \
