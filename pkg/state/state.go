@@ -122,17 +122,25 @@ func (t *Table) Write(rows [][]string) error {
 	if bytes.Equal(text.Bytes(), t.there) {
 		return nil
 	}
-	if err := replace(t.path, text.Bytes()); err != nil {
-		return fmt.Errorf("%s: %w", t.path, filter.Cause(err))
+	if err := Replace(t.path, text.Bytes(), 0o600); err != nil {
+		return err
 	}
 	t.there = text.Bytes()
 	return nil
 }
 
-// replace puts a file with this text in the place of path. The file beside it on
-// the way there has one name, which only who has the lock uses: one that a crash
-// has left is removed.
-func replace(path string, text []byte) error {
+// Replace puts a file with this text and mode in the place of path, on the disk,
+// too, when it returns nil. The file beside it on the way there, path.new, has that
+// one name, so only one process at a time may do this: who has a lock. One that a
+// crash has left is removed.
+func Replace(path string, text []byte, mode os.FileMode) error {
+	if err := replace(path, text, mode); err != nil {
+		return fmt.Errorf("%s: %w", path, filter.Cause(err))
+	}
+	return nil
+}
+
+func replace(path string, text []byte, mode os.FileMode) error {
 	draft := path + ".new"
 	if err := os.Remove(draft); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -142,6 +150,9 @@ func replace(path string, text []byte) error {
 		return err
 	}
 	_, err = f.Write(text)
+	if err == nil {
+		err = f.Chmod(mode) // whatever the umask is
+	}
 	if err == nil {
 		err = f.Sync()
 	}
