@@ -18,6 +18,7 @@ func TestLayers(t *testing.T) {
 		"filter":  {"rows"},
 		"state":   {"filter"},
 		"titles":  {"account", "filter", "glob"},
+		"metrics": {"filter", "state"},
 	}
 	only := map[string][]string{
 		"github.com/gocarina/gocsv":  {"rows"},
