@@ -43,21 +43,12 @@ func (t *Text) Metric(name, kind, help string) {
 func (t *Text) Add(value float64, labels ...string) {
 	t.buffer.WriteString(series(t.name, labels))
 	t.buffer.WriteByte(' ')
-	t.buffer.WriteString(format(value))
+	t.buffer.WriteString(strconv.FormatFloat(value, 'f', -1, 64)) // no exponents: people read it too
 	t.buffer.WriteByte('\n')
 }
 
 // Bytes returns the text.
 func (t *Text) Bytes() []byte { return t.buffer.Bytes() }
-
-// format returns a number without an exponent where it is a whole one that a
-// float64 holds exactly, for a person to read too.
-func format(value float64) string {
-	if value == math.Trunc(value) && math.Abs(value) < 1<<53 {
-		return strconv.FormatInt(int64(value), 10)
-	}
-	return strconv.FormatFloat(value, 'g', -1, 64)
-}
 
 var (
 	escapeHelp  = strings.NewReplacer(`\`, `\\`, "\n", `\n`)

@@ -21,7 +21,9 @@ func App() *cli.App {
 		Name:  "procstat",
 		Usage: "count processes by account and name",
 		Synopsis: `procstat [--min N] [--total] [--host NAME] [--titles FILE] [--input FILE]
-       procstat --every DUR [--min N] [--total] [--host NAME] [--titles FILE] [--no-realtime]`,
+       [--metrics FILE]
+       procstat --every DUR [--min N] [--total] [--host NAME] [--titles FILE]
+       [--metrics FILE] [--no-realtime]`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "min", Usage: "only rows of `N` processes or more (default 1)"},
 			&cli.BoolFlag{Name: "total", Usage: "also a row for all processes of each user, with proc *"},
@@ -29,6 +31,7 @@ func App() *cli.App {
 			&cli.StringFlag{Name: "input", Usage: "take the text of ps from `FILE`, - for standard input; needs --host"},
 			&cli.StringFlag{Name: "titles", Usage: "how process titles say whom they serve is in `FILE` (default " + titles.Default + " where it exists)"},
 			&cli.StringFlag{Name: "every", Usage: "a snapshot each `DUR`, until told to end"},
+			&cli.StringFlag{Name: "metrics", Usage: "write counts for node_exporter's textfile collector to `FILE`"},
 			&cli.BoolFlag{Name: "no-realtime", Usage: "with --every, run at the priority that it was started with"},
 		},
 		Run: run,
@@ -41,6 +44,9 @@ func run(c *cli.Context, env filter.Env) (err error) {
 		return err
 	}
 	if o.Host, err = filter.Host(c); err != nil {
+		return err
+	}
+	if o.Metrics, err = filter.Text(c, "metrics", ""); err != nil {
 		return err
 	}
 	every, err := filter.Duration(c, "every", 0)

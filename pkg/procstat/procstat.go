@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sort"
 	"strconv"
 	"time"
 
@@ -25,6 +26,7 @@ type Options struct {
 	Titles   *titles.Table    // how processes say whom they serve; nil: none does
 	Text     io.Reader        // text of ps in place of this machine's table
 	TextName string           // its name in messages
+	Metrics  string           // file for node_exporter's textfile collector; "" is none
 	Now      func() time.Time // the clock
 	Report   func(error)      // told what is wrong when rows still come out
 }
@@ -79,31 +81,47 @@ func Run(o Options, out io.Writer) error {
 	}
 	w := rows.NewWriter(out)
 	_ = w.Write(header) // Error has it
-	_ = rows.Encode(w, len(header), snapshot...)
+	_ = rows.Encode(w, len(header), snapshot.printed(o.Min)...)
 	w.Flush()
-	return w.Error()
+	if w.Error() != nil || o.Metrics == "" {
+		return w.Error()
+	}
+	return o.export(snapshot)
 }
 
 // header is the first line of each snapshot.
 var header = rows.Header(9)
 
-// snapshot returns the rows of one, in order.
-func (o Options) snapshot() ([]rows.Row, error) {
+// A scan is what has been found in one.
+type scan struct {
+	rows  []rows.Row // in order
+	all   int64      // processes, also those of no row
+	start time.Time
+	took  time.Duration
+}
+
+// printed returns the rows of least or more, which stand in front.
+func (s scan) printed(least int64) []rows.Row {
+	n := sort.Search(len(s.rows), func(i int) bool { return s.rows[i].Count.N < least })
+	return s.rows[:n]
+}
+
+// snapshot takes one.
+func (o Options) snapshot() (scan, error) {
 	if o.Text != nil {
-		start := o.Now()
-		found, err := fromText(o)
-		return o.finish(start, found), err
+		return fromText(o)
 	}
 	table, err := proc.Open()
 	if err != nil {
-		return nil, err
+		return scan{}, err
 	}
 	defer table.Close()
 	return o.fromTable(table, &speakers{titles: o.Titles, report: o.Report}, account.ByUIDs)
 }
 
-// finish puts found, which is of the time start, in order.
-func (o Options) finish(start time.Time, found []rows.Row) []rows.Row {
+// finish puts what was found in a scan of all so many processes, begun at start, in
+// order.
+func (o Options) finish(start time.Time, all int64, found []rows.Row) scan {
 	stamp := rows.Timestamp{Time: start.UTC().Truncate(time.Second)}
 	for i := range found {
 		found[i].Time, found[i].Host = stamp, o.Host
@@ -115,25 +133,22 @@ func (o Options) finish(start time.Time, found []rows.Row) []rows.Row {
 			cmp.Compare(a.Proc, b.Proc),
 			cmp.Compare(a.UID.N, b.UID.N))
 	})
-	return found
+	return scan{rows: found, all: all, start: start, took: max(0, o.Now().Sub(start))}
 }
 
 // fromTable counts the processes of this machine, for speakers by their titles. names
 // is asked for the accounts
 // of those that become rows.
-func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) (map[uint32]account.Account, error)) ([]rows.Row, error) {
+func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) (map[uint32]account.Account, error)) (scan, error) {
 	start := o.Now()
 	s.resolve(start)
 	now := proc.Now()
 	counts, spoken, err := count(table, s.titles, now)
 	if err != nil {
-		return nil, err
+		return scan{}, err
 	}
 	s.part(table, counts, spoken, now)
-	if o.Total {
-		addTotals(counts)
-	}
-	maps.DeleteFunc(counts, func(_ key, t *tally) bool { return t.count < o.Min })
+	all := o.cut(counts)
 
 	uids := map[uint32]bool{}
 	for k := range counts {
@@ -158,7 +173,24 @@ func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) 
 		}
 		found = append(found, row)
 	}
-	return o.finish(start, found), nil
+	return o.finish(start, all, found), nil
+}
+
+// cut leaves the counts that are of use, with those of each user's processes, and
+// returns the number of all processes.
+func (o Options) cut(counts map[key]*tally) (all int64) {
+	for _, t := range counts {
+		all += t.count
+	}
+	var exported map[key]bool
+	if o.Metrics != "" {
+		exported = largest(counts)
+	}
+	if o.Total {
+		addTotals(counts)
+	}
+	maps.DeleteFunc(counts, func(k key, t *tally) bool { return t.count < o.Min && !exported[k] })
+	return all
 }
 
 // addTotals adds what each user has of all names together.

@@ -349,7 +349,7 @@ func TestNames(t *testing.T) {
 	if err != nil || asked != 1 || !slices.Equal(reports, []string{"no answer"}) {
 		t.Errorf("%v, asked %d times, reported %q", err, asked, reports)
 	}
-	for _, row := range found {
+	for _, row := range found.rows {
 		if row.User != row.UID.String() {
 			t.Errorf("user %q of uid %s", row.User, row.UID)
 		}
@@ -362,7 +362,7 @@ func TestNames(t *testing.T) {
 		return all, nil
 	})
 	seen := map[string]bool{}
-	for _, row := range found {
+	for _, row := range found.rows {
 		pair := row.UID.String() + " " + row.Proc
 		if row.User != `a\x2cb` || seen[pair] {
 			t.Errorf("row %+v", row)

@@ -28,17 +28,20 @@ func Stand(ctx context.Context, o Options, every time.Duration, out io.Writer) e
 	names := nameCache{now: o.Now}
 	speakers := &speakers{titles: o.Titles, report: onChange(o.Report)}
 	o.Report = onChange(o.Report)
+	export := exporter{Options: o}
+	defer func() { o.check(export.close()) }()
 	_ = w.Write(header) // Error has it
 	for beat := newBeat(every); ; {
 		found, err := o.fromTable(table, speakers, names.byUIDs)
 		if err != nil {
 			return err
 		}
-		_ = rows.Encode(w, len(header), found...)
+		_ = rows.Encode(w, len(header), found.printed(o.Min)...)
 		_ = w.Write(header)
 		if w.Flush(); w.Error() != nil {
 			return w.Error()
 		}
+		o.check(export.take(found))
 		skipped, done := beat.wait(ctx)
 		switch {
 		case done:
@@ -46,6 +49,13 @@ func Stand(ctx context.Context, o Options, every time.Duration, out io.Writer) e
 		case skipped > 0:
 			o.Report(fmt.Errorf("a snapshot takes longer than %s: beats are skipped", every))
 		}
+	}
+}
+
+// check reports a failure after which the rest goes on.
+func (o Options) check(err error) {
+	if err != nil {
+		o.Report(err)
 	}
 }
 

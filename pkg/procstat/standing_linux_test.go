@@ -319,3 +319,41 @@ func TestOnChange(t *testing.T) {
 		t.Errorf("reported %d times", n)
 	}
 }
+
+// Metrics that can't be written hold up no snapshot, and are written when they can.
+func TestStandingWithMetrics(t *testing.T) {
+	path := t.TempDir() + "/x.prom"
+	lock, err := os.Create(path + ".lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := filter.Lock(lock, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	cmd, out, problems := procstat(t, "--every 100ms --host moscow --metrics "+path, nil)
+	for range 6 {
+		snapshot(t, out)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("written while another had the lock")
+	}
+	lock.Close()
+	stamp := func() string {
+		text, _ := os.ReadFile(path)
+		_, stamp, _ := strings.Cut(string(text), "\nstormcheck_scan_timestamp_seconds")
+		return stamp
+	}
+	for before := range 2 { // the file comes, and is written again
+		for old, deadline := stamp(), time.Now().Add(20*time.Second); stamp() == old; snapshot(t, out) {
+			if time.Now().After(deadline) {
+				t.Fatalf("file %d isn't written", before+1)
+			}
+		}
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	io.Copy(io.Discard, out)
+	cmd.Wait()
+	if want := path + ": not written yet: a snapshot is left out\n"; strings.Count(problems.String(), want) != 1 {
+		t.Errorf("said %q; want once %q", problems, want)
+	}
+}

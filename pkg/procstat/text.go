@@ -23,7 +23,8 @@ type form struct {
 // fromText counts the processes in text of ps: "ps -eo user,comm" and
 // "ps -eo pid,user,comm", either with stat before comm, with its header, or the
 // first through "sort | uniq -c".
-func fromText(o Options) ([]rows.Row, error) {
+func fromText(o Options) (scan, error) {
+	start := o.Now()
 	counts := map[key]*tally{}
 	in := bufio.NewReaderSize(o.Text, maxLine)
 	f := &form{}
@@ -32,22 +33,23 @@ func fromText(o Options) ([]rows.Row, error) {
 		text, err := in.ReadSlice('\n')
 		switch {
 		case err == io.EOF && number == 1 && len(text) == 0:
-			return nil, fmt.Errorf("%s: %w", o.TextName, rows.ErrEmpty)
+			return scan{}, fmt.Errorf("%s: %w", o.TextName, rows.ErrEmpty)
 		case err == io.EOF && len(text) > 0:
 			o.Report(where(errors.New("the last line is cut")))
 			fallthrough
 		case err == io.EOF:
-			return f.rows(o, counts), nil
+			all := o.cut(counts)
+			return o.finish(start, all, f.rows(counts)), nil
 		case err == bufio.ErrBufferFull:
-			return nil, where(fmt.Errorf("line over %d bytes", maxLine))
+			return scan{}, where(fmt.Errorf("line over %d bytes", maxLine))
 		case err != nil:
-			return nil, where(err)
+			return scan{}, where(err)
 		}
 		line := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
 		words := strings.Fields(line)
 		if f.words == nil {
 			if f = formOf(words); f.words == nil {
-				return nil, where(fmt.Errorf("%q is neither a header of ps nor a line of uniq -c", line))
+				return scan{}, where(fmt.Errorf("%q is neither a header of ps nor a line of uniq -c", line))
 			}
 			if !f.counted {
 				continue
@@ -128,15 +130,9 @@ func (f *form) count(counts map[key]*tally, line string) error {
 }
 
 // rows returns the rows of what was counted.
-func (f *form) rows(o Options, counts map[key]*tally) (found []rows.Row) {
-	if o.Total {
-		addTotals(counts)
-	}
+func (f *form) rows(counts map[key]*tally) (found []rows.Row) {
 	stated := slices.Contains(f.words, "STAT") || slices.Contains(f.words, "S")
 	for k, t := range counts {
-		if t.count < o.Min {
-			continue
-		}
 		row := rows.Row{User: rows.Escape(k.user), Proc: k.proc(), Count: rows.Known(t.count)}
 		if stated {
 			row.Zombies = rows.Known(t.zombies)
