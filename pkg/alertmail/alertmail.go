@@ -30,6 +30,8 @@ type Options struct {
 	Sendmail string        // the mailer's path
 	Deadline time.Duration // how long the mailer may take
 
+	Alertmanagers Alertmanagers // that each storm is posted to; without URLs to none
+
 	State     string        // file that remembers; "" tells everything in every run
 	Repeat    time.Duration // what lasts is told again after it; 0 in every run
 	After     int64         // runs in a row that a storm must be there to be told
@@ -38,15 +40,16 @@ type Options struct {
 	Context []string      // logs whose last lines about a row are shown; "journal" is the journal
 	Window  time.Duration // how old such a line may be
 
-	Log    string           // file that all rows are appended to; "" is none
-	DryRun bool             // print what would be sent, and log and remember nothing
-	Node   string           // this machine's name, as in the stream
-	Host   string           // likewise, as the domain of an address
-	PID    int              // with Host and the clock it makes a Message-ID unique
-	Now    func() time.Time // the clock; its zone is the message's
-	Report func(error)      // told what is wrong when the rest goes on
-	Stderr io.Writer        // for a text that can neither be sent nor remembered
-	Syslog string           // the socket of the system's log
+	Metrics string           // file for node_exporter's textfile collector; "" is none
+	Log     string           // file that all rows are appended to; "" is none
+	DryRun  bool             // print what would be sent, and log and remember nothing
+	Node    string           // this machine's name, as in the stream
+	Host    string           // likewise, as the domain of an address
+	PID     int              // with Host and the clock it makes a Message-ID unique
+	Now     func() time.Time // the clock; its zone is the message's
+	Report  func(error)      // told what is wrong when the rest goes on
+	Stderr  io.Writer        // for a text that can neither be sent nor remembered
+	Syslog  string           // the socket of the system's log
 }
 
 // Run reads rows from in to its end and tells what is in them. What it has read
@@ -57,6 +60,9 @@ func Run(o Options, in io.Reader, out io.Writer) error {
 	a := &alerter{Options: o, out: out}
 	if !o.DryRun {
 		a.log.Path = o.Log
+		if o.Metrics != "" {
+			a.counts = counts{}
+		}
 	}
 	err := filter.Stream{
 		Need:   []rows.Column{rows.Host, rows.User, rows.Proc, rows.Count, rows.Actions},
@@ -79,6 +85,7 @@ type alerter struct {
 	Options
 	out    io.Writer
 	log    filter.Log
+	counts counts // nil without --metrics
 	run    batch
 	told   bool // a run has ended
 	failed bool // something wasn't taken, which may have been said before
@@ -86,7 +93,7 @@ type alerter struct {
 
 // A batch is what is told at once: the whole input, or a snapshot.
 type batch struct {
-	storms map[key]*storm  // all of them, where there is a state
+	storms map[key]*storm  // all of them, where there is a state or an Alertmanager
 	found  digest          // where there is none
 	paged  digest          // likewise, those with the action page
 	hosts  map[string]bool // of which there was a row
@@ -126,7 +133,7 @@ func (r *batch) takeBack() {
 // broken returns what is wrong with the input as a storm of this host, nil if
 // nothing is, or there is nobody but the reader of stderr to tell.
 func (a *alerter) broken(r *batch) *storm {
-	if len(r.faults) == 0 || len(a.To) == 0 {
+	if len(r.faults) == 0 || len(a.To) == 0 && !a.posts() {
 		return nil
 	}
 	s := &storm{input: true, host: a.Node, count: int64(len(r.faults)) + r.more}
@@ -175,6 +182,7 @@ func (r *batch) hear(host string) {
 
 func (a *alerter) take(record *rows.Record) {
 	a.check(a.log.Add(record))
+	a.counts.row(record)
 	r := &a.run
 	r.rows, r.inSnap = r.rows+1, r.inSnap+1
 	if a.remembers() {
@@ -184,8 +192,10 @@ func (a *alerter) take(record *rows.Record) {
 		return
 	}
 	s := newStorm(record)
-	if a.remembers() {
+	if a.remembers() || a.posts() {
 		r.add(s, a.Now())
+	}
+	if a.remembers() {
 		return
 	}
 	r.found.add(s)
@@ -219,6 +229,9 @@ func (r *batch) add(s *storm, now time.Time) {
 	}
 }
 
+// posts reports whether there is an Alertmanager.
+func (a *alerter) posts() bool { return len(a.Alertmanagers.URLs) > 0 }
+
 // remembers reports whether there is a state.
 func (a *alerter) remembers() bool { return a.State != "" && !a.DryRun }
 
@@ -239,11 +252,12 @@ func (a *alerter) tell() {
 	r := a.run
 	r.whole = len(r.faults) == 0
 	a.run, a.told = batch{}, true
+	defer func() { a.export(r.whole) }()
 	broken := a.broken(&r)
+	if broken != nil && (a.remembers() || a.posts()) {
+		r.add(broken, a.Now())
+	}
 	if a.remembers() {
-		if broken != nil {
-			r.add(broken, a.Now())
-		}
 		a.tellByBook(&r)
 		return
 	}
@@ -251,7 +265,9 @@ func (a *alerter) tell() {
 		r.found.add(broken)
 	}
 	for _, c := range a.channels(new(book)) {
-		if found := c.found(&r); found.total > 0 {
+		if c.alerts {
+			a.postFound(&r)
+		} else if found := c.found(&r); found.total > 0 {
 			a.send(c, found, a.newID(c), false)
 		}
 	}

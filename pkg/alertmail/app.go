@@ -20,9 +20,11 @@ func App() *cli.App {
 		Name:  "alertmail",
 		Usage: "send one message about the storms in the rows read",
 		Synopsis: `alertmail [--to ADDR]... [--page-to ADDR]... [--from ADDR] [--each] [--title TEXT]
-       [--level LEVEL] [--name NAME] [--task TEXT] [--sendmail PATH] [--state FILE]
-       [--repeat DUR] [--after N] [--over-after N] [--context SOURCE]...
-       [--context-window DUR] [--log FILE] [-n]`,
+       [--level LEVEL] [--name NAME] [--task TEXT] [--sendmail PATH]
+       [--alertmanager URL]... [--alertmanager-token-file FILE]
+       [--alertmanager-ca-file FILE] [--state FILE] [--repeat DUR] [--after N]
+       [--over-after N] [--context SOURCE]... [--context-window DUR]
+       [--metrics FILE] [--log FILE] [-n]`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "to", Usage: "mail the message to `ADDR`; repeatable (default: print it)"},
 			&cli.StringSliceFlag{Name: "page-to", Usage: "mail one short line about rows with the action page to `ADDR`; repeatable"},
@@ -33,12 +35,16 @@ func App() *cli.App {
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the check (default stormcheck)"},
 			&cli.StringFlag{Name: "task", Usage: "`TEXT` that says what the check does"},
 			&cli.StringFlag{Name: "sendmail", Usage: "mailer at `PATH` (default /usr/sbin/sendmail)"},
+			&cli.StringSliceFlag{Name: "alertmanager", Usage: "post each row to the Alertmanager at `URL`; repeatable, for a cluster"},
+			&cli.StringFlag{Name: "alertmanager-token-file", Usage: "a bearer token for it is in `FILE`"},
+			&cli.StringFlag{Name: "alertmanager-ca-file", Usage: "its certificate is signed by one in `FILE`"},
 			&cli.StringFlag{Name: "state", Usage: "remember in `FILE` what has been told, and tell what is new"},
 			&cli.StringFlag{Name: "repeat", Usage: "with --state: tell again of a storm that lasts after `DUR` (default 1h; 0: in every run)"},
 			&cli.StringFlag{Name: "after", Usage: "with --state: tell of what was there in `N` runs in a row (default 1)"},
 			&cli.StringFlag{Name: "over-after", Usage: "with --state: a storm is over after `N` runs without it (default 5)"},
 			&cli.StringSliceFlag{Name: "context", Usage: "show lines about each row from `SOURCE`, a log file or journal; repeatable"},
 			&cli.StringFlag{Name: "context-window", Usage: "show lines of the last `DUR` (default 10m)"},
+			&cli.StringFlag{Name: "metrics", Usage: "keep counters for node_exporter's textfile collector in `FILE`"},
 			&cli.StringFlag{Name: "log", Usage: "append all rows to `FILE`"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "print what would be sent, log and remember nothing"},
 		},
@@ -58,14 +64,17 @@ func run(c *cli.Context, env filter.Env) error {
 		Each:     c.Bool("each"),
 		Level:    c.String("level"),
 		Deadline: 30 * time.Second,
-		DryRun:   c.Bool("dry-run"),
-		Node:     rows.Escape(node),
-		Host:     domain(node),
-		PID:      os.Getpid(),
-		Now:      time.Now,
-		Report:   env.Report,
-		Stderr:   c.App.ErrWriter,
-		Syslog:   "/dev/log",
+
+		Alertmanagers: Alertmanagers{Deadline: 10 * time.Second},
+
+		DryRun: c.Bool("dry-run"),
+		Node:   rows.Escape(node),
+		Host:   domain(node),
+		PID:    os.Getpid(),
+		Now:    time.Now,
+		Report: env.Report,
+		Stderr: c.App.ErrWriter,
+		Syslog: "/dev/log",
 	}
 	for _, flag := range []string{"to", "page-to"} {
 		for _, address := range c.StringSlice(flag) {
@@ -91,10 +100,16 @@ func run(c *cli.Context, env filter.Env) error {
 		{"sendmail", "/usr/sbin/sendmail", &o.Sendmail},
 		{"state", "", &o.State},
 		{"log", "", &o.Log},
+		{"metrics", "", &o.Metrics},
+		{"alertmanager-token-file", "", &o.Alertmanagers.TokenFile},
+		{"alertmanager-ca-file", "", &o.Alertmanagers.CAFile},
 	} {
 		if *text.to, err = filter.Text(c, text.flag, text.byDefault); err != nil {
 			return err
 		}
+	}
+	if err := cluster(c, &o.Alertmanagers); err != nil {
+		return err
 	}
 	if err := memory(c, &o); err != nil {
 		return err
@@ -128,6 +143,26 @@ func parseFrom(text string) (header, sender string, fit bool) {
 		header = address.String() // in encoded words
 	}
 	return header, address.Address, isAddress(address.Address)
+}
+
+// cluster takes the URLs of Alertmanagers.
+func cluster(c *cli.Context, a *Alertmanagers) error {
+	for _, text := range c.StringSlice("alertmanager") {
+		address, err := parseAlertmanager(text)
+		if err != nil {
+			return filter.Usagef("--alertmanager: %s", err)
+		}
+		if a.TokenFile != "" && !isPrivate(address) {
+			return filter.Usagef("--alertmanager-token-file: needs https, or anybody on the way to %s could read the token", address)
+		}
+		a.URLs = append(a.URLs, address)
+	}
+	for _, flag := range []string{"alertmanager-token-file", "alertmanager-ca-file"} {
+		if c.IsSet(flag) && len(a.URLs) == 0 {
+			return filter.Usagef("--%s: needs --alertmanager", flag)
+		}
+	}
+	return nil
 }
 
 // memory takes the flags that say when what is remembered is told.

@@ -15,9 +15,9 @@ import (
 // A book is what is remembered between runs: all storms that last or haven't been
 // told wholly, and how each way to tell them does.
 type book struct {
-	storms     []*storm
-	mail, page way
-	unsaved    bool // it couldn't be written, which has been said
+	storms             []*storm
+	mail, page, alerts way
+	unsaved            bool // it couldn't be written, which has been said
 }
 
 // mostStorms is how many storms a book holds; of more, the worst.
@@ -134,8 +134,9 @@ func (s *storm) fields() []field {
 		{"unsure", (*yes)(&s.unsure)}, {"untold_kill", (*yes)(&s.acted)},
 		{"archived", (*text)(&s.archived)}, {"notes", (*text)(&s.notes)}, {"errors", (*text)(&s.errors)},
 		{"known_copies", (*text)(&s.copies)}, {"known_errors", (*text)(&s.failures)},
+		{"severity", (*text)(&s.graded)},
 	}
-	return append(append(all, s.mail.fields("mail")...), s.page.fields("page")...)
+	return slices.Concat(all, s.mail.fields("mail"), s.page.fields("page"), s.alert.fields("alert"))
 }
 
 func (t *told) fields(way string) []field {
@@ -163,10 +164,11 @@ var columns = func() (names []string) {
 
 // What a line of the table is about.
 const (
-	aStorm = "storm"
-	aFault = "input" // which couldn't be read
-	aMail  = "mail"  // how the way to tell by mail does
-	aPage  = "page"
+	aStorm  = "storm"
+	aFault  = "input" // which couldn't be read
+	aMail   = "mail"  // how the way to tell by mail does
+	aPage   = "page"
+	anAlert = "alertmanager"
 )
 
 // encode returns the table.
@@ -185,6 +187,9 @@ func (b *book) encode() (table [][]string) {
 	if b.page != (way{}) {
 		line(aPage, b.page.fields())
 	}
+	if b.alerts != (way{}) {
+		line(anAlert, b.alerts.fields())
+	}
 	for _, s := range b.storms {
 		what := aStorm
 		if s.input {
@@ -201,7 +206,7 @@ func decode(table [][]string) (b book, err error) {
 		var s storm
 		var w way
 		fields := s.fields()
-		if cells[0] == aMail || cells[0] == aPage {
+		if cells[0] == aMail || cells[0] == aPage || cells[0] == anAlert {
 			fields = w.fields()
 		}
 		fault := error(nil)
@@ -220,6 +225,8 @@ func decode(table [][]string) (b book, err error) {
 			b.mail = w
 		case cells[0] == aPage:
 			b.page = w
+		case cells[0] == anAlert:
+			b.alerts = w
 		case cells[0] == aStorm, cells[0] == aFault:
 			s.input = cells[0] == aFault
 			b.storms = append(b.storms, &s)
@@ -306,7 +313,7 @@ func (s *storm) see(found *storm, o rules, now time.Time) {
 	news := s.absorb(found, now)
 	s.here, s.seen, s.missed = true, now, 0
 	s.inARow++
-	for _, t := range []*told{&s.mail, &s.page} {
+	for _, t := range s.ways() {
 		switch {
 		case t == &s.page && !s.has("page"):
 		case t.begun():
@@ -332,13 +339,18 @@ func (s *storm) missedBy(r *batch, o rules, now time.Time) (forget bool) {
 		return false
 	}
 	s.over = now
-	for _, t := range []*told{&s.mail, &s.page} {
+	forget = true
+	for _, t := range s.ways() {
 		if t.begun() {
 			t.add("over")
+			forget = false
 		}
 	}
-	return !s.mail.begun() && !s.page.begun()
+	return forget
 }
+
+// ways returns how far the storm has been told in each.
+func (s *storm) ways() []*told { return []*told{&s.mail, &s.page, &s.alert} }
 
 // repeatable reports whether the time has come to tell a storm again of which
 // nothing is new. A twentieth of it may be missing, for cron isn't punctual; a time
@@ -382,7 +394,7 @@ func taken(storms []*storm, of func(*storm) *told, now time.Time) {
 		t := of(s)
 		t.sending, t.at, t.count = "", now, s.count
 		if t == &s.mail && t.news == "" {
-			s.acted, s.archived, s.notes, s.errors = false, "", "", ""
+			s.settle()
 		}
 	}
 }

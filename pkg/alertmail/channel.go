@@ -10,18 +10,26 @@ import (
 	"stormcheck/pkg/state"
 )
 
-// A channel is a way to tell: the mail, or the page.
+// A channel is a way to tell: the mail, the page, or the alerts.
 type channel struct {
-	way   *way
-	page  bool
-	to    []string
-	of    func(*storm) *told
-	found func(*batch) digest
+	way    *way
+	page   bool
+	alerts bool // no message, so there are no recipients and nothing is found
+	only   bool // of the alerts: there is no mail that says what was done
+	to     []string
+	of     func(*storm) *told
+	found  func(*batch) digest
 }
 
 // channels returns the ways that the flags ask for.
 func (a *alerter) channels(b *book) (all []*channel) {
-	if len(a.To) > 0 || len(a.PageTo) == 0 {
+	if a.posts() {
+		all = append(all, &channel{
+			way: &b.alerts, alerts: true, only: len(a.To) == 0,
+			of: func(s *storm) *told { return &s.alert },
+		})
+	}
+	if len(a.To) > 0 || len(a.PageTo) == 0 && !a.posts() {
 		all = append(all, &channel{
 			way: &b.mail, to: a.To,
 			of:    func(s *storm) *told { return &s.mail },
@@ -58,6 +66,13 @@ func (a *alerter) tellByBook(r *batch) {
 	b.learn(r, o, a.Now())
 	channels := a.channels(b)
 	for _, c := range channels {
+		if c.alerts {
+			untaken := a.tellAlerts(b, c)
+			if saved := a.save(table, b); len(untaken) > 0 && !saved && c.only {
+				a.print(untaken)
+			}
+			continue
+		}
 		if c.way.id != "" {
 			a.tellStorms(table, b, c, b.sending(c.of))
 		}
@@ -136,6 +151,11 @@ func (a *alerter) send(c *channel, d digest, id string, again bool) (isTaken boo
 		return true
 	}
 	a.failed = true
+	kind := aMail
+	if c.page {
+		kind = aPage
+	}
+	a.counts.refuse(kind)
 	a.notTaken(c.way, err)
 	if !again {
 		_, _ = io.WriteString(a.Stderr, m.body())

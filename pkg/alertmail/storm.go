@@ -37,8 +37,9 @@ type storm struct {
 	since, seen, over time.Time // over is zero while it lasts
 	inARow, missed    int64     // runs with it up to now, and whole runs without it since
 	copies, failures  string    // what has been heard of: copies, and kinds of failure
-	mail, page        told
-	here              bool // seen in this run
+	mail, page, alert told
+	graded            string // severity of the alert that was taken
+	here              bool   // seen in this run
 }
 
 // Bounds of a storm's text, in bytes.
@@ -221,6 +222,9 @@ func withPart(cell, part, separator string, most int) string {
 func parts(cell, separator string) []string {
 	return slices.DeleteFunc(strings.Split(cell, separator), func(s string) bool { return s == "" })
 }
+
+// settle takes note that what isn't remembered for longer has been told.
+func (s *storm) settle() { s.acted, s.archived, s.notes, s.errors = false, "", "", "" }
 
 // fresh reports whether killstorm did something that is news: of a storm that is
 // over and was told before, it isn't.

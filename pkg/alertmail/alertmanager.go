@@ -1,0 +1,356 @@
+package alertmail
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"stormcheck/pkg/filter"
+	"stormcheck/pkg/rows"
+)
+
+const (
+	alertPath  = "/api/v2/alerts"
+	alertBatch = 500 // alerts in one request
+	// alertLasts is how long an alert fires behind the last row about it: five runs
+	// of a minute. A resolved alert comes back in the next run that has a row.
+	alertLasts = 5 * time.Minute
+)
+
+// An alert is what Alertmanager's API v2 takes; see api/v2/openapi.yaml in its
+// source. The labels are what makes two of them the same.
+type alert struct {
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
+	StartsAt    time.Time         `json:"startsAt"`
+	EndsAt      time.Time         `json:"endsAt"`
+}
+
+// Alertmanagers are the members of one cluster. Each must get all alerts, for they
+// don't pass them on to each other.
+type Alertmanagers struct {
+	URLs      []string      // with the path of --web.route-prefix, without a slash at the end
+	TokenFile string        // holds what the header Authorization says behind "Bearer"; "" is none
+	CAFile    string        // certificates in PEM, in place of the system's; "" is none
+	Deadline  time.Duration // how long they may take; they are asked at once
+}
+
+// parseAlertmanager returns a URL as Alertmanagers has it. A password in it would be
+// in everybody's ps.
+func parseAlertmanager(text string) (string, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return "", fmt.Errorf("%q is not a URL such as http://alert:9093", text)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return "", fmt.Errorf("%q: only a host, a port and a path", u.Redacted())
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// isPrivate reports whether what is sent to the URL can't be read on the way.
+func isPrivate(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Scheme == "https" || u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// client returns what talks to the cluster. The files are read each time, for a
+// certificate or a token changes while a standing pipe runs. No proxy is taken from
+// the environment: root runs this.
+func (a Alertmanagers) client() (*http.Client, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if a.CAFile != "" {
+		text, err := filter.ReadTrusted(a.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("%s: no certificate", a.CAFile)
+		}
+	}
+	return &http.Client{
+		Transport: &http.Transport{TLSClientConfig: config},
+		// A POST that is sent on becomes a GET, which takes nothing.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+// bearer returns the token, "" if there is none.
+func (a Alertmanagers) bearer() (string, error) {
+	if a.TokenFile == "" {
+		return "", nil
+	}
+	text, err := filter.ReadTrusted(a.TokenFile)
+	if err != nil {
+		return "", err
+	}
+	token := string(bytes.TrimSpace(text))
+	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return "", fmt.Errorf("%s: not a token, one line of plain characters", a.TokenFile) // which isn't shown
+	}
+	return token, nil
+}
+
+// post sends the alerts to all members. They are taken if one of them took all; the
+// error names those that didn't.
+func (a Alertmanagers) post(alerts []alert) (taken bool, err error) {
+	client, err := a.client()
+	if err != nil {
+		return false, err
+	}
+	defer client.CloseIdleConnections()
+	token, err := a.bearer()
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), a.Deadline)
+	defer cancel()
+	answers := make([]error, len(a.URLs))
+	done := make(chan int)
+	for i, address := range a.URLs {
+		go func() {
+			err := postAll(ctx, client, address, token, alerts)
+			if ctx.Err() != nil && err != nil {
+				err = fmt.Errorf("no answer within %s", a.Deadline)
+			}
+			if err != nil {
+				answers[i] = fmt.Errorf("%s: %w", address, err)
+			}
+			done <- i
+		}()
+	}
+	for range a.URLs {
+		taken = answers[<-done] == nil || taken
+	}
+	return taken, errors.Join(answers...)
+}
+
+// postAll sends the alerts to one member, in requests of a size that a front end
+// lets through.
+func postAll(ctx context.Context, client *http.Client, address, token string, alerts []alert) error {
+	for len(alerts) > 0 {
+		n := min(len(alerts), alertBatch)
+		if err := postSome(ctx, client, address, token, alerts[:n]); err != nil {
+			return err
+		}
+		alerts = alerts[n:]
+	}
+	return nil
+}
+
+func postSome(ctx context.Context, client *http.Client, address, token string, alerts []alert) error {
+	body, err := json.Marshal(alerts)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address+alertPath, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("User-Agent", "alertmail/"+filter.Version)
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := client.Do(request)
+	var failure *url.Error
+	if errors.As(err, &failure) {
+		err = failure.Err // without the URL
+	}
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	said, _ := io.ReadAll(io.LimitReader(response.Body, 500))
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	if said = bytes.TrimSpace(said); len(said) > 0 {
+		return fmt.Errorf("%s: %q", response.Status, said)
+	}
+	return errors.New(response.Status)
+}
+
+// severity is the label of the highest action that was due.
+func (s *storm) severity() string {
+	switch {
+	case s.input:
+		return "warning"
+	case s.urgent():
+		return "critical"
+	case s.has("alert"):
+		return "warning"
+	}
+	return "info"
+}
+
+// alerts returns what is posted of the storms: one alert each. One of a lower
+// severity that was posted before ends, for by its labels it is another.
+func (a *alerter) alerts(storms []*storm, now time.Time) (all []alert) {
+	for _, s := range storms {
+		severity := s.severity()
+		firing := alert{
+			Labels:      s.labels(severity),
+			Annotations: a.annotations(s, now),
+			StartsAt:    now.UTC(),
+			EndsAt:      now.Add(alertLasts).UTC(),
+		}
+		if !s.since.IsZero() && s.since.Before(now) { // the clock may have been wrong
+			firing.StartsAt = s.since.UTC()
+		}
+		// A storm that is over ends its alert, unless that never fired: then nobody
+		// would hear of it.
+		if !s.over.IsZero() && !s.alert.at.IsZero() {
+			firing.EndsAt = now.UTC()
+		}
+		all = append(all, firing)
+		if s.graded != "" && s.graded != severity {
+			ended := firing
+			ended.Labels, ended.EndsAt = s.labels(s.graded), now.UTC()
+			all = append(all, ended)
+		}
+	}
+	return all
+}
+
+// labels name the storm as the stream does. An empty one counts as absent.
+func (s *storm) labels(severity string) map[string]string {
+	if s.input {
+		return map[string]string{"alertname": "StormcheckNotWorking", "host": s.host, "severity": severity}
+	}
+	return map[string]string{"alertname": "ProcessStorm", "host": s.host, "user": s.user, "proc": s.proc, "severity": severity}
+}
+
+// maxAnnotation is a bound in bytes.
+const maxAnnotation = 4096
+
+func (a *alerter) annotations(s *storm, now time.Time) map[string]string {
+	told := *s
+	if !s.since.IsZero() {
+		told.archived = s.copies // also those that an earlier message has told of
+	}
+	lines := message{Options: a.Options, now: now}.lines(&told, s.host)
+	what, became := s.headline()
+	all := map[string]string{"summary": clip(what+became, maxAnnotation)}
+	if !s.input {
+		all["count"] = strconv.FormatInt(s.count, 10)
+	}
+	if len(lines) > 1 {
+		all["done"] = clip(strings.Join(lines[1:], "\n"), maxAnnotation)
+	}
+	if look := s.look(); look != "" {
+		all["look"] = look
+	}
+	return all
+}
+
+// look returns commands that show more of the storm. What isn't plain doesn't get
+// into them, for somebody will paste them into a shell.
+func (s *storm) look() string {
+	who := s.uid
+	if _, err := rows.ParseNumber(who); err != nil {
+		if who = s.user; !isPlain(who) {
+			return ""
+		}
+	}
+	commands := "ps -u " + who + " -o pid,ppid,stat,lstart,wchan:20,args"
+	if isPlain(s.proc) {
+		commands += "\npgrep -c -u " + who + " -x " + s.proc
+	}
+	return commands
+}
+
+// isPlain reports whether a name means itself to a shell and to pgrep, and is no flag.
+func isPlain(name string) bool {
+	unfit := func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-')
+	}
+	return name != "" && name[0] != '-' && !strings.ContainsFunc(name, unfit)
+}
+
+// tellAlerts posts all storms of this run, for an alert that isn't posted again
+// ends, and what wasn't taken before. It returns what nobody took.
+func (a *alerter) tellAlerts(b *book, c *channel) (untaken []*storm) {
+	var due []*storm
+	for _, s := range b.storms {
+		if t := &s.alert; t.news != "" || s.here && t.begun() {
+			due = append(due, s)
+		}
+	}
+	switch pause := a.Now().Sub(c.way.tried); {
+	case len(due) == 0:
+		return nil
+	case 0 <= pause && pause < retryPause:
+		a.failed = true
+		return nil
+	}
+	if !a.post(c.way, due) {
+		c.way.tried = a.Now()
+		return due
+	}
+	for _, s := range due {
+		t := &s.alert
+		t.news, t.at, t.count = "", a.Now(), s.count
+		s.graded = s.severity()
+		if c.only {
+			s.settle()
+		}
+	}
+	return nil
+}
+
+// postFound posts what the run has found, where nothing is remembered.
+func (a *alerter) postFound(r *batch) {
+	found := slices.SortedFunc(maps.Values(r.storms), compare)
+	if len(found) > 0 && !a.post(new(way), found) && len(a.To) == 0 {
+		a.print(found)
+	}
+}
+
+// print writes storms to stderr that could neither be told nor remembered: there
+// cron or a console may show them.
+func (a *alerter) print(storms []*storm) {
+	m := message{Options: a.Options, now: a.Now()}
+	for _, s := range storms {
+		m.add(s)
+	}
+	_, _ = io.WriteString(a.Stderr, m.text())
+}
+
+// post posts the storms and reports whether a member has taken them. One that
+// hasn't is named, as a mailer is.
+func (a *alerter) post(w *way, storms []*storm) (taken bool) {
+	alerts := a.alerts(storms, a.Now())
+	if a.DryRun {
+		text, _ := json.MarshalIndent(alerts, "", "  ") // of texts and times: nothing can fail
+		_, _ = a.out.Write(append(text, '\n'))
+		return true
+	}
+	taken, err := a.Alertmanagers.post(alerts)
+	if err != nil {
+		a.failed = true
+		a.counts.refuse(anAlert)
+		a.notTaken(w, err)
+	} else {
+		*w = way{}
+	}
+	return taken
+}
