@@ -67,6 +67,7 @@ func (a *alerter) tellByBook(r *batch) {
 	channels := a.channels(b)
 	for _, c := range channels {
 		if c.alerts {
+			a.save(table, b) // what this run has found, before anything that takes time
 			untaken := a.tellAlerts(b, c)
 			if saved := a.save(table, b); len(untaken) > 0 && !saved && c.only {
 				a.print(untaken)
