@@ -10,6 +10,7 @@ procstat)
 		'(--input)--input[take the text of ps from FILE, - for standard input; needs --host]:FILE:_files' \
 		'(--titles)--titles[how process titles say whom they serve is in FILE (default /etc/stormcheck/titles.csv where it exists)]:FILE:_files' \
 		'(--every)--every[a snapshot each DUR, until told to end]:DUR:' \
+		'(--metrics)--metrics[write counts for node_exporter'\''s textfile collector to FILE]:FILE:_files' \
 		'(--no-realtime)--no-realtime[with --every, run at the priority that it was started with]' \
 		'(--help -h)--help[print this help]' \
 		'(--help -h)-h[print this help]' \
@@ -78,12 +79,16 @@ alertmail)
 		'(--name)--name[NAME of the check (default stormcheck)]:NAME:' \
 		'(--task)--task[TEXT that says what the check does]:TEXT:' \
 		'(--sendmail)--sendmail[mailer at PATH (default /usr/sbin/sendmail)]:PATH:_files' \
+		'*--alertmanager[post each row to the Alertmanager at URL; repeatable, for a cluster]:URL:' \
+		'(--alertmanager-token-file)--alertmanager-token-file[a bearer token for it is in FILE]:FILE:_files' \
+		'(--alertmanager-ca-file)--alertmanager-ca-file[its certificate is signed by one in FILE]:FILE:_files' \
 		'(--state)--state[remember in FILE what has been told, and tell what is new]:FILE:_files' \
 		'(--repeat)--repeat[with --state: tell again of a storm that lasts after DUR (default 1h; 0: in every run)]:DUR:' \
 		'(--after)--after[with --state: tell of what was there in N runs in a row (default 1)]:N:' \
 		'(--over-after)--over-after[with --state: a storm is over after N runs without it (default 5)]:N:' \
 		'*--context[show lines about each row from SOURCE, a log file or journal; repeatable]:SOURCE:' \
 		'(--context-window)--context-window[show lines of the last DUR (default 10m)]:DUR:' \
+		'(--metrics)--metrics[keep counters for node_exporter'\''s textfile collector in FILE]:FILE:_files' \
 		'(--log)--log[append all rows to FILE]:FILE:_files' \
 		'(--dry-run -n)--dry-run[print what would be sent, log and remember nothing]' \
 		'(--dry-run -n)-n[print what would be sent, log and remember nothing]' \
