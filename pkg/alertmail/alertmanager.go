@@ -123,8 +123,8 @@ func (a Alertmanagers) post(alerts []alert) (taken bool, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), a.Deadline)
 	defer cancel()
-	answers := make([]error, len(a.URLs))
-	done := make(chan int)
+	faults := make([]string, len(a.URLs)) // in their order
+	done := make(chan error)
 	for i, address := range a.URLs {
 		go func() {
 			err := postAll(ctx, client, address, token, alerts)
@@ -132,15 +132,18 @@ func (a Alertmanagers) post(alerts []alert) (taken bool, err error) {
 				err = fmt.Errorf("no answer within %s", a.Deadline)
 			}
 			if err != nil {
-				answers[i] = fmt.Errorf("%s: %w", address, err)
+				faults[i] = fmt.Sprintf("%s: %s", address, err)
 			}
-			done <- i
+			done <- err
 		}()
 	}
 	for range a.URLs {
-		taken = answers[<-done] == nil || taken
+		taken = <-done == nil || taken
 	}
-	return taken, errors.Join(answers...)
+	if faults = slices.DeleteFunc(faults, func(s string) bool { return s == "" }); len(faults) > 0 {
+		err = errors.New(strings.Join(faults, "; "))
+	}
+	return taken, err
 }
 
 // postAll sends the alerts to one member, in requests of a size that a front end
@@ -345,12 +348,17 @@ func (a *alerter) post(w *way, storms []*storm) (taken bool) {
 		return true
 	}
 	taken, err := a.Alertmanagers.post(alerts)
-	if err != nil {
+	switch {
+	case err == nil:
+		*w = way{}
+	case taken: // by another member
+		a.failed = true
+		*w = way{said: w.said}
+		a.hourly(w, err)
+	default:
 		a.failed = true
 		a.counts.refuse(anAlert)
 		a.notTaken(w, err)
-	} else {
-		*w = way{}
 	}
 	return taken
 }

@@ -380,18 +380,35 @@ func TestMailAndAlertmanager(t *testing.T) {
 	}
 }
 
-// A member that fails is named once an hour.
+// A member that fails is named once an hour, and when the last one fails too that is
+// said at once.
 func TestMemberDown(t *testing.T) {
 	up, down := newMember(t), newMember(t)
-	down.Close()
+	answer := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }
+	down.answer = answer
 	s := newAlertStory(t, up, down)
-	said := 0
-	for range 121 {
+	said := map[string]int{}
+	round := func() {
 		_, problems := s.input(stream(incident))
-		said += len(problems)
+		for _, problem := range problems {
+			said[problem]++
+		}
 	}
-	if posts := len(up.take()); posts != 121 || said != 3 {
-		t.Errorf("%d posts, said %d times; want 121, 3", posts, said)
+	for range 121 {
+		round()
+	}
+	if posts := len(up.take()); posts != 121 {
+		t.Errorf("%d posts; want 121", posts)
+	}
+	up.answer = answer
+	for range 61 {
+		round()
+	}
+	const fault = ": 503 Service Unavailable"
+	both := up.URL + fault + "; " + down.URL + fault
+	since := s.now.Add(-time.Hour).Format(" (nothing taken since 15:04:05)")
+	if want := map[string]int{down.URL + fault: 3, both: 1, both + since: 1}; !maps.Equal(said, want) {
+		t.Errorf("%v; want %v", said, want)
 	}
 }
 

@@ -164,20 +164,26 @@ func (a *alerter) send(c *channel, d digest, id string, again bool) (isTaken boo
 	return false
 }
 
-// notTaken says that the mailer didn't take a message: at first, and then each hour,
-// on stderr and to the system's log, for cron mails stderr by the same mailer.
+// notTaken says that a message wasn't taken.
 func (a *alerter) notTaken(w *way, err error) {
 	now := a.Now().Truncate(time.Second) // as the state has times
 	if w.failing.IsZero() {
-		w.failing = now
+		w.failing, w.said = now, time.Time{}
 	}
+	if now.After(w.failing) {
+		err = fmt.Errorf("%w (nothing taken since %s)", err, clock(w.failing, now))
+	}
+	a.hourly(w, err)
+}
+
+// hourly says what is wrong with a way at first, and then each hour, on stderr and to
+// the system's log, for cron mails stderr by the same mailer.
+func (a *alerter) hourly(w *way, err error) {
+	now := a.Now().Truncate(time.Second)
 	if since := now.Sub(w.said); !w.said.IsZero() && 0 <= since && since < time.Hour {
 		return
 	}
 	w.said = now
-	if now.After(w.failing) {
-		err = fmt.Errorf("%w (nothing taken since %s)", err, clock(w.failing, now))
-	}
 	a.Report(err)
 	a.syslog(err)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"golang.org/x/sys/unix"
 )
 
 // A process that the tests start counts up in a file, and ends.
@@ -209,7 +210,7 @@ func TestUpdateRefuses(t *testing.T) {
 	}
 	must(os.Symlink(victim, dir+"/link.prom"))
 	must(os.Symlink(victim, dir+"/lock.prom.lock"))
-	must(syscall.Mkfifo(dir+"/fifo.prom", 0o600))
+	must(unix.Mkfifo(dir+"/fifo.prom", 0o600))
 	must(os.Mkdir(dir+"/dir.prom", 0o755))
 	must(os.Mkdir(dir+"/loose", 0o755))
 	must(os.Chmod(dir+"/loose", 0o777))
