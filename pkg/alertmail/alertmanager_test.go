@@ -317,6 +317,33 @@ func TestAlertStory(t *testing.T) {
 	}
 }
 
+// An alert doesn't start behind its end, which Alertmanager would refuse, when the
+// clock goes back.
+func TestAlertOfTomorrow(t *testing.T) {
+	m := newMember(t)
+	s := newAlertStory(t, m)
+	s.run(incident)
+	s.now = s.now.Add(-time.Hour)
+	s.run(incident)
+	if posts := m.take(); len(posts) != 2 || !posts[1][0].StartsAt.Equal(s.now) || !posts[1][0].EndsAt.After(s.now) {
+		t.Errorf("%v", posts)
+	}
+}
+
+// What a run has found is on the disk before anything is asked that may take long.
+func TestRememberedBeforePosted(t *testing.T) {
+	m := newMember(t)
+	s := newAlertStory(t, m)
+	known := false
+	m.answer = func(http.ResponseWriter, *http.Request) {
+		text, err := os.ReadFile(s.o.State)
+		known = err == nil && strings.Contains(string(text), "groucho.956639822")
+	}
+	if s.run(incident); !known {
+		t.Error("the state didn't know of the storm")
+	}
+}
+
 // What wasn't taken is told later: a storm that nobody heard of fires when it is over.
 func TestAlertsToldLater(t *testing.T) {
 	m := newMember(t)

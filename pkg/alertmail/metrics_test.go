@@ -147,7 +147,7 @@ func TestCountersOfEach(t *testing.T) {
 	if err := os.Mkdir(o.Metrics, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	in := stream(incident) + stream(incident) + stream()
+	in := stream(incident) + stream(incident) + stream() + stream(incident)
 	var problems []string
 	o.Report = func(err error) {
 		problems = append(problems, err.Error())
@@ -159,7 +159,7 @@ func TestCountersOfEach(t *testing.T) {
 	if want := o.Metrics + ": not a regular file"; len(problems) != 1 || problems[0] != want {
 		t.Errorf("%q; want %q", problems, want)
 	}
-	if got := samples(t, o.Metrics); got["killed_processes_total"] != 808 {
+	if got := samples(t, o.Metrics); got["killed_processes_total"] != 3*404 {
 		t.Errorf("%v", got)
 	}
 }
