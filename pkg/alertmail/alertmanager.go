@@ -87,7 +87,7 @@ func (a Alertmanagers) client() (*http.Client, error) {
 		}
 	}
 	return &http.Client{
-		Transport: &http.Transport{TLSClientConfig: config},
+		Transport: &http.Transport{TLSClientConfig: config, MaxResponseHeaderBytes: 1 << 16},
 		// A POST that is sent on becomes a GET, which takes nothing.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
@@ -219,9 +219,9 @@ func (a *alerter) alerts(storms []*storm, now time.Time) (all []alert) {
 		if !s.since.IsZero() && s.since.Before(now) { // the clock may have been wrong
 			firing.StartsAt = s.since.UTC()
 		}
-		// A storm that is over ends its alert, unless that never fired: then nobody
-		// would hear of it.
-		if !s.over.IsZero() && !s.alert.at.IsZero() {
+		// A storm that is over ends its alert, unless that never fired with all that
+		// happened: then nobody would hear of it.
+		if s.alert.news == "over" && !s.alert.at.IsZero() {
 			firing.EndsAt = now.UTC()
 		}
 		all = append(all, firing)

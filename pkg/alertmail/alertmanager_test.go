@@ -374,6 +374,22 @@ func TestAlertsToldLater(t *testing.T) {
 	s.wants(s.posted(m)) // once
 }
 
+// Likewise a kill that nobody heard of, of a storm that was told before.
+func TestKillToldLater(t *testing.T) {
+	m := newMember(t)
+	s := newAlertStory(t, m)
+	s.now = time.Date(2000, 4, 25, 5, 0, 0, 0, time.UTC)
+	s.wants(s.posted(m, cells{rows.Actions: "alert=60 kill=100"}), "critical groucho imapd until 05:06:00")
+	m.answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }
+	s.input(stream(incident))
+	for range 9 {
+		s.run()
+	}
+	m.answer = nil
+	s.wants(s.posted(m), "critical groucho imapd until 05:17:00")
+	s.wants(s.posted(m))
+}
+
 // Mail and Alertmanager don't wait for each other, and neither takes from the other
 // what it hasn't been told.
 func TestMailAndAlertmanager(t *testing.T) {
