@@ -72,6 +72,9 @@ manifest() {
 	for page in storm.csv storm.limits storm.titles; do
 		echo "file 644 man/$page.5 $PREFIX/share/man/man5/$page.5"
 	done
+	for rules in stormcheck.rules stormcheck-test.rules; do
+		echo "file 644 cmd/stormcheck/$rules $PREFIX/share/stormcheck/$rules"
+	done
 	echo "conf 644 pkg/threshold/limits.csv /etc/stormcheck/limits.csv"
 	echo "conf 644 cmd/stormcheck/stormcheck.conf /etc/stormcheck/stormcheck.conf"
 	echo "conf 644 cmd/stormcheck/stormcheck.logrotate /etc/logrotate.d/stormcheck"
