@@ -126,7 +126,7 @@ func (r *batch) takeBack() {
 // broken returns what is wrong with the input as a storm of this host, nil if
 // nothing is, or there is nobody but the reader of stderr to tell.
 func (a *alerter) broken(r *batch) *storm {
-	if len(r.faults) == 0 || len(a.To) == 0 {
+	if len(r.faults) == 0 || len(a.To)+len(a.PageTo) == 0 {
 		return nil
 	}
 	s := &storm{input: true, host: a.Node, count: int64(len(r.faults)) + r.more}
@@ -180,10 +180,12 @@ func (a *alerter) take(record *rows.Record) {
 	if a.remembers() {
 		r.hear(clip(rows.Printable(record.Get(rows.Host)), maxName))
 	}
-	if !toTell(record) {
+	quiet := !toTell(record)
+	if quiet && (!a.remembers() || record.Get(rows.Actions) == "") {
 		return
 	}
 	s := newStorm(record)
+	s.quiet = quiet
 	if a.remembers() {
 		r.add(s, a.Now())
 		return
@@ -201,9 +203,10 @@ func (r *batch) add(s *storm, now time.Time) {
 	}
 	if known := r.storms[s.key()]; known != nil {
 		known.absorb(s, now)
+		known.quiet = known.quiet && s.quiet
 		return
 	}
-	empty := &storm{input: s.input}
+	empty := &storm{input: s.input, quiet: s.quiet}
 	empty.absorb(s, now)
 	r.storms[s.key()] = empty
 	if len(r.storms) < 2*mostStorms {
@@ -249,10 +252,13 @@ func (a *alerter) tell() {
 	}
 	if broken != nil {
 		r.found.add(broken)
+		if len(a.To) == 0 {
+			r.paged.add(broken)
+		}
 	}
 	for _, c := range a.channels(new(book)) {
 		if found := c.found(&r); found.total > 0 {
-			a.send(c, found, a.newID(c), false)
+			a.send(c, found, a.newID(c))
 		}
 	}
 }

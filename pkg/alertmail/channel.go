@@ -12,25 +12,27 @@ import (
 
 // A channel is a way to tell: the mail, or the page.
 type channel struct {
-	way   *way
-	page  bool
-	to    []string
-	of    func(*storm) *told
-	found func(*batch) digest
+	way  *way
+	page bool
+	// settles says that what it has told is told: by the mail, or where there is none.
+	settles bool
+	to      []string
+	of      func(*storm) *told
+	found   func(*batch) digest
 }
 
 // channels returns the ways that the flags ask for.
 func (a *alerter) channels(b *book) (all []*channel) {
 	if len(a.To) > 0 || len(a.PageTo) == 0 {
 		all = append(all, &channel{
-			way: &b.mail, to: a.To,
+			way: &b.mail, to: a.To, settles: true,
 			of:    func(s *storm) *told { return &s.mail },
 			found: func(r *batch) digest { return r.found },
 		})
 	}
 	if len(a.PageTo) > 0 {
 		all = append(all, &channel{
-			way: &b.page, to: a.PageTo, page: true,
+			way: &b.page, to: a.PageTo, page: true, settles: len(a.To) == 0,
 			of:    func(s *storm) *told { return &s.page },
 			found: func(r *batch) digest { return r.paged },
 		})
@@ -40,11 +42,14 @@ func (a *alerter) channels(b *book) (all []*channel) {
 
 // lockDeadlines is how long, in deadlines of the mailer, another alertmail may take
 // over the state.
-const lockDeadlines = 4
+const lockDeadlines = 6
 
 // retryPause is how long a mailer is left alone that has just failed, lest one that
 // hangs holds up a standing pipe. It is less than cron's minute.
 const retryPause = 20 * time.Second
+
+// longestPause is to what that grows.
+const longestPause = 15 * time.Minute
 
 // tellByBook tells what is due by the state, and brings that up to date. Each step
 // is on the disk before the next: whenever this process may die, the next run knows
@@ -56,18 +61,27 @@ func (a *alerter) tellByBook(r *batch) {
 	}
 	o := rules{repeat: a.Repeat, after: a.After, overAfter: a.OverAfter}
 	b.learn(r, o, a.Now())
+	saved := a.save(table, b) // what this run has found, before anything that takes time
 	channels := a.channels(b)
 	for _, c := range channels {
-		if c.way.id != "" {
-			a.tellStorms(table, b, c, b.sending(c.of))
+		if c.way.id != "" && c.way.tried.IsZero() {
+			a.deliver(table, b, c, saved) // whether it arrived nobody knows
 		}
-		if pause := a.Now().Sub(c.way.tried); 0 <= pause && pause < retryPause {
-			a.failed = true
+	}
+	for _, c := range channels { // each is made before one is taken, and what it told is settled
+		if due := b.due(c, o, a.Now()); len(due) > 0 {
+			a.compose(c, due)
+		}
+	}
+	saved = a.save(table, b)
+	for _, c := range channels {
+		if c.way.id == "" {
 			continue
 		}
-		if due := b.due(c.of, o, a.Now()); len(due) > 0 {
-			c.way.id = a.newID(c)
-			a.tellStorms(table, b, c, due)
+		if c.way.waited(c.way.pause(o), a.Now()) {
+			a.deliver(table, b, c, saved)
+		} else {
+			a.failed = true
 		}
 	}
 	b.forget(channels)
@@ -85,21 +99,33 @@ func (a *alerter) open() (*state.Table, *book) {
 	return table, &b
 }
 
-// tellStorms sends a message about the storms, with the id that is the way's.
-func (a *alerter) tellStorms(table *state.Table, b *book, c *channel, storms []*storm) {
+// compose makes the message about the storms that is then on its way.
+func (a *alerter) compose(c *channel, storms []*storm) {
 	var d digest
 	for _, s := range storms {
 		d.add(s)
 	}
-	again := a.save(table, b)
-	isTaken := d.total == 0 || a.send(c, d, c.way.id, again)
-	c.way.id = ""
-	if isTaken {
-		*c.way = way{}
-		taken(storms, c.of, a.Now())
+	w := c.way
+	w.id, w.made, w.tried = a.newID(c), a.Now(), time.Time{}
+	m := a.message(c, d, w.id)
+	w.text = m.body()
+	if w.message = w.text; len(c.to) > 0 {
+		w.message = string(m.mail(c.to))
+	}
+}
+
+// deliver hands over the message that is on its way, and takes note of what became of
+// it.
+func (a *alerter) deliver(table *state.Table, b *book, c *channel, saved bool) {
+	w := c.way
+	if !w.tried.IsZero() {
+		w.tried = time.Time{}
+		saved = a.save(table, b)
+	}
+	if a.hand(c, w.message, w.text, saved) {
+		b.taken(c, a.Now())
 	} else {
-		c.way.tried = a.Now()
-		refused(storms, c.of)
+		w.tries, w.tried = w.tries+1, a.Now()
 	}
 	a.save(table, b)
 }
@@ -117,28 +143,42 @@ func (a *alerter) save(table *state.Table, b *book) (saved bool) {
 	return err == nil
 }
 
-// send sends a message, or prints it, and reports whether it was taken. One that
-// isn't, and won't be sent again, goes to stderr: there cron or a console may show it.
-func (a *alerter) send(c *channel, d digest, id string, again bool) (isTaken bool) {
+// message returns the message of a channel, with the lines of logs about it.
+func (a *alerter) message(c *channel, d digest, id string) message {
 	m := message{Options: a.Options, digest: d, now: a.Now(), id: id, page: c.page}
 	m.excerpts = a.excerpts(m)
+	return m
+}
+
+// send sends a message, or prints it, where nothing is remembered.
+func (a *alerter) send(c *channel, d digest, id string) {
+	m := a.message(c, d, id)
+	switch {
+	case len(c.to) == 0:
+		a.hand(c, m.text(), "", false)
+	case a.DryRun:
+		_, _ = a.out.Write(m.mail(c.to))
+	default:
+		a.hand(c, string(m.mail(c.to)), m.body(), false)
+	}
+}
+
+// hand gives a message to the mailer, or prints it, and reports whether it was taken.
+// The text of one that isn't, and won't be sent again, goes to stderr: there cron or a
+// console may show it.
+func (a *alerter) hand(c *channel, message, text string, again bool) (isTaken bool) {
 	if len(c.to) == 0 {
-		_, err := io.WriteString(a.out, m.text()) // filter.Env's Out says what failed
+		_, err := io.WriteString(a.out, message) // filter.Env's Out says what failed
 		return err == nil
 	}
-	mail := m.mail(c.to)
-	if a.DryRun {
-		_, _ = a.out.Write(mail)
-		return true
-	}
-	err := a.mailer(c.to, mail)
+	err := a.mailer(c.to, []byte(message))
 	if err == nil {
 		return true
 	}
 	a.failed = true
 	a.notTaken(c.way, err)
 	if !again {
-		_, _ = io.WriteString(a.Stderr, m.body())
+		_, _ = io.WriteString(a.Stderr, text)
 	}
 	return false
 }

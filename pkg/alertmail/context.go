@@ -138,7 +138,11 @@ func (a *alerter) excerpts(m message) [][]string {
 		if len(search.open()) == 0 {
 			continue
 		}
-		err := search.in(source)
+		ended, err := within(searchTime+2*time.Second, func() error { return search.in(source) })
+		if !ended { // it may still be at work
+			err = fmt.Errorf("%s: doesn't answer", source)
+			search = newSearch(m.worst, all, m.now, a.Window)
+		}
 		if err != nil && !errors.Is(err, errBound) {
 			a.Report(err)
 		}
