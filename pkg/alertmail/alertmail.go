@@ -130,6 +130,9 @@ func (a *alerter) broken(r *batch) *storm {
 		return nil
 	}
 	s := &storm{input: true, host: a.Node, count: int64(len(r.faults)) + r.more}
+	if len(a.To) == 0 {
+		s.actions, s.due = "page", "page" // there is nobody else
+	}
 	for _, err := range r.faults {
 		fault := strings.ReplaceAll(rows.Printable(err.Error()), ";", ",") // which separates them
 		s.errors = withPart(s.errors, clip(fault, maxLine), "; ", mostFaults)
@@ -252,7 +255,7 @@ func (a *alerter) tell() {
 	}
 	if broken != nil {
 		r.found.add(broken)
-		if len(a.To) == 0 {
+		if broken.isDue("page") {
 			r.paged.add(broken)
 		}
 	}

@@ -357,7 +357,7 @@ func (s *storm) see(found *storm, o rules, now time.Time) {
 		s.inARow = 0
 		return
 	}
-	if found.acted || s.peak > was.peak || s.archived != was.archived || s.errors != was.errors {
+	if found.acted || s.killed != was.killed || s.remaining != was.remaining || s.peak > was.peak || s.archived != was.archived || s.errors != was.errors {
 		news = append(news, moreSince)
 	}
 	for _, t := range []*told{&s.mail, &s.page} {

@@ -93,8 +93,14 @@ func (a *alerter) open() (*state.Table, *book) {
 	table, lines, err := state.Open(a.State, columns, lockDeadlines*a.Deadline)
 	a.check(err)
 	b, err := decode(lines)
-	if err != nil {
-		a.Report(fmt.Errorf("%s: %w", a.State, err))
+	if err != nil { // the rest of it is good, but what is in that line may matter
+		err = fmt.Errorf("%s: %w", a.State, err)
+		if kept := table.Keep(); kept != nil {
+			a.Report(kept)
+		} else {
+			err = fmt.Errorf("%w: kept as %s.bad", err, a.State)
+		}
+		a.Report(err)
 	}
 	return table, &b
 }

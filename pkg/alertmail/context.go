@@ -139,14 +139,15 @@ func (a *alerter) excerpts(m message) [][]string {
 			continue
 		}
 		ended, err := within(searchTime+2*time.Second, func() error { return search.in(source) })
-		if !ended { // it may still be at work
+		found := search.rows
+		if !ended { // it may still be at work on those
 			err = fmt.Errorf("%s: doesn't answer", source)
-			search = newSearch(m.worst, all, m.now, a.Window)
+			found = newSearch(m.worst, all, m.now, a.Window).rows
 		}
 		if err != nil && !errors.Is(err, errBound) {
 			a.Report(err)
 		}
-		for i, w := range search.rows {
+		for i, w := range found {
 			if w == nil || len(w.found) == 0 && err == nil {
 				continue
 			}

@@ -400,7 +400,7 @@ func TestToldLater(t *testing.T) {
         FAILED mine: odd
 
           62 harpo imapd
-        first seen 00:21:02, 70 minutes ago
+        first seen 00:21:02, 74 minutes ago
 `)
 	s.silent(4)
 	s.told("NOTICE moscow: harpo imapd over")
