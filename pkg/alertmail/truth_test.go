@@ -47,6 +47,7 @@ func killing(more ...any) cells {
 // TestDeliversAndFails: a mailer that has delivered and doesn't say so isn't given the
 // message each minute, nor under another id while it is the same.
 func TestDeliversAndFails(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	s.afterwards("exit 67")
 	byID := map[string]string{}
@@ -217,6 +218,7 @@ func TestPageSaysWhatTheMailDoes(t *testing.T) {
 // TestPageNoLongerDue: a storm that once was due for a page isn't paged, nor urgent,
 // each hour.
 func TestPageNoLongerDue(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	s.o.PageTo = []string{"pager"}
 	if n := len(s.run(with(lasting, rows.Actions, "log=20 alert=60 page=100"))); n != 2 {
@@ -240,12 +242,13 @@ func TestPageNoLongerDue(t *testing.T) {
 
 // TestOnlyPages: what pages alone have told is told, and broken input is.
 func TestOnlyPages(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	s.o.PageTo, s.o.To = []string{"pager"}, nil
 	if n := len(s.run(killing(rows.Host, "tula", rows.Actions, "page=100 kill=100"))); n != 1 {
 		t.Fatalf("%d pages", n)
 	}
-	s.silent(200)
+	s.silent(70)
 	mails, _ := s.input("")
 	if len(mails) != 1 || !strings.HasPrefix(mails[0].body, "ERROR stormcheck on moscow is not working: ") {
 		t.Errorf("%v", mails)
@@ -261,6 +264,7 @@ func TestOnlyPages(t *testing.T) {
 
 // TestAroundTheLimit: a row that is only logged is no news, and not the storm's end.
 func TestAroundTheLimit(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	below := with(lasting, rows.Count, 59, rows.Actions, "log=20")
 	s.silent(3, below)
@@ -274,7 +278,7 @@ func TestAroundTheLimit(t *testing.T) {
 	if sent != 3 { // at first, and after one and two hours
 		t.Errorf("%d mails in three hours", sent)
 	}
-	s.silent(200, below) // it isn't worth one each hour
+	s.silent(70, below) // it isn't worth one each hour
 	none := with(below, rows.Actions, "")
 	s.silent(4, none)
 	s.told("NOTICE moscow: groucho imapd over", none)
@@ -310,6 +314,7 @@ func TestClockJumps(t *testing.T) {
 
 // TestFailuresOfEachTool: one that finds ever new words doesn't hide another's.
 func TestFailuresOfEachTool(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	for i := range 12 {
 		s.run(with(lasting, rows.Errors, "mailarchive: held by "+strings.Repeat("x", i+1)))
@@ -325,7 +330,7 @@ func frozen(t *testing.T, path string) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to freeze a process")
 	}
-	group := filepath.Join(freezer, fmt.Sprintf("alertmail.%d", os.Getpid()))
+	group := filepath.Join(freezer, fmt.Sprintf("alertmail.%d.%s", os.Getpid(), t.Name()))
 	if err := os.Mkdir(group, 0o700); err != nil {
 		t.Skip("needs the freezer of the control groups: ", err)
 	}
@@ -347,6 +352,7 @@ func frozen(t *testing.T, path string) {
 // TestUnkillableMailer: a mailer that doesn't end even when it is killed, as on a sick
 // disk, holds nobody up.
 func TestUnkillableMailer(t *testing.T) {
+	t.Parallel()
 	s := newStory(t)
 	frozen(t, s.o.Sendmail)
 	s.o.Deadline = time.Second
@@ -376,5 +382,18 @@ func TestUnkillableJournal(t *testing.T) {
 	}
 	if len(problems) != 1 || problems[0] != "journal: doesn't answer" {
 		t.Errorf("reported %q", problems)
+	}
+}
+
+// TestForgedSuppressed: anybody can write that lines were left out, and that doesn't
+// push out those that weren't.
+func TestForgedSuppressed(t *testing.T) {
+	at := dry().Now().Add(-time.Minute).Format(time.Stamp)
+	log := strings.Repeat(at+" moscow dovecot: imap-login: Login: user=<groucho>\n", 30) +
+		strings.Repeat(at+" moscow harpo: Suppressed 1 messages\n", 30)
+	o := logs(t, strings.Split(strings.TrimSuffix(log, "\n"), "\n")...)
+	out := quiet(t, o, stream(lasting))
+	if own, left := strings.Count(out, "Login:"), strings.Count(out, "Suppressed 1"); own != 20 || left != 3 {
+		t.Errorf("%d lines, and %d that say of others", own, left)
 	}
 }
