@@ -354,8 +354,7 @@ func (s *storm) see(found *storm, o rules, now time.Time) {
 	s.here, s.quiet, s.seen, s.missed = true, found.quiet, now, 0
 	s.inARow++
 	if s.quiet { // it lasts, but this row alone would be worth no message
-		s.inARow = 0
-		return
+		s.inARow, news = 0, nil
 	}
 	if found.acted || s.killed != was.killed || s.remaining != was.remaining || s.peak > was.peak || s.archived != was.archived || s.errors != was.errors {
 		news = append(news, moreSince)
@@ -368,9 +367,10 @@ func (s *storm) see(found *storm, o rules, now time.Time) {
 			if t.news == moreSince && t.sending == "" {
 				t.news = "" // there is no message that it could be missing from
 			}
-			if t.count > 0 && s.count >= 2*t.count {
+			if t.count > 0 && !s.quiet && s.count >= 2*t.count {
 				t.add("doubled")
 			}
+		case s.quiet:
 		case s.inARow >= o.after || slices.Contains(news, "killed") || slices.Contains(news, "failed"):
 			t.add("new")
 		}
@@ -381,12 +381,13 @@ func (s *storm) see(found *storm, o rules, now time.Time) {
 // nothing to remember of it any more. A run counts that was whole and in which
 // something was heard of the storm's host.
 func (s *storm) missedBy(r *batch, o rules, now time.Time) (forget bool) {
-	if r.whole && (r.hosts[s.host] || s.input) {
+	counts := r.whole && (r.hosts[s.host] || s.input)
+	if counts {
 		s.missed++
 		s.inARow = 0
 	}
-	heard := r.hosts[s.host] || s.input
-	if s.missed < o.overAfter && (heard || now.Sub(s.seen) < silence) {
+	// A run that counts breaks the silence, however far the clock has jumped.
+	if s.missed < o.overAfter && (counts || now.Sub(s.seen) < silence) {
 		return false
 	}
 	s.over = now

@@ -137,6 +137,15 @@ func TestKilledAllNow(t *testing.T) {
 `)
 }
 
+// TestKilledAllNoLonger: nor is it said of a row that is only logged by now.
+func TestKilledAllNoLonger(t *testing.T) {
+	s := newStory(t)
+	s.mailer(true)
+	s.input(stream(killing()))
+	s.mailer(false)
+	s.told("URGENT moscow: 30 groucho imapd, 404 killed before", with(lasting, rows.Count, 30, rows.Actions, "log=20"))
+}
+
 // TestNoKillIsLost: not by a later one that got nobody.
 func TestNoKillIsLost(t *testing.T) {
 	for _, c := range []struct {
