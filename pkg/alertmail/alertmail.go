@@ -133,10 +133,13 @@ func (r *batch) takeBack() {
 // broken returns what is wrong with the input as a storm of this host, nil if
 // nothing is, or there is nobody but the reader of stderr to tell.
 func (a *alerter) broken(r *batch) *storm {
-	if len(r.faults) == 0 || len(a.To) == 0 && !a.posts() {
+	if len(r.faults) == 0 || len(a.To)+len(a.PageTo) == 0 && !a.posts() {
 		return nil
 	}
 	s := &storm{input: true, host: a.Node, count: int64(len(r.faults)) + r.more}
+	if len(a.To) == 0 {
+		s.actions, s.due = "page", "page" // there is nobody else
+	}
 	for _, err := range r.faults {
 		fault := strings.ReplaceAll(rows.Printable(err.Error()), ";", ",") // which separates them
 		s.errors = withPart(s.errors, clip(fault, maxLine), "; ", mostFaults)
@@ -188,10 +191,12 @@ func (a *alerter) take(record *rows.Record) {
 	if a.remembers() {
 		r.hear(clip(rows.Printable(record.Get(rows.Host)), maxName))
 	}
-	if !toTell(record) {
+	quiet := !toTell(record)
+	if quiet && (!a.remembers() || record.Get(rows.Actions) == "") {
 		return
 	}
 	s := newStorm(record)
+	s.quiet = quiet
 	if a.remembers() || a.posts() {
 		r.add(s, a.Now())
 	}
@@ -211,9 +216,10 @@ func (r *batch) add(s *storm, now time.Time) {
 	}
 	if known := r.storms[s.key()]; known != nil {
 		known.absorb(s, now)
+		known.quiet = known.quiet && s.quiet
 		return
 	}
-	empty := &storm{input: s.input}
+	empty := &storm{input: s.input, quiet: s.quiet}
 	empty.absorb(s, now)
 	r.storms[s.key()] = empty
 	if len(r.storms) < 2*mostStorms {
@@ -263,12 +269,15 @@ func (a *alerter) tell() {
 	}
 	if broken != nil {
 		r.found.add(broken)
+		if broken.isDue("page") {
+			r.paged.add(broken)
+		}
 	}
 	for _, c := range a.channels(new(book)) {
 		if c.alerts {
 			a.postFound(&r)
 		} else if found := c.found(&r); found.total > 0 {
-			a.send(c, found, a.newID(c), false)
+			a.send(c, found, a.newID(c))
 		}
 	}
 }

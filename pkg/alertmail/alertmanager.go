@@ -192,12 +192,13 @@ func postSome(ctx context.Context, client *http.Client, address, token string, a
 	return errors.New(response.Status)
 }
 
-// severity is the label of the highest action that was due.
+// severity is the label of the highest action that has been due: a storm's alert
+// doesn't become another when it wanes.
 func (s *storm) severity() string {
 	switch {
 	case s.input:
 		return "warning"
-	case s.urgent():
+	case s.acted || s.has("page") || s.has("kill"):
 		return "critical"
 	case s.has("alert"):
 		return "warning"
@@ -313,7 +314,7 @@ func (a *alerter) tellAlerts(b *book, c *channel) (untaken []*storm) {
 		t := &s.alert
 		t.news, t.at, t.count = "", a.Now(), s.count
 		s.graded = s.severity()
-		if c.only {
+		if c.settles {
 			s.settle()
 		}
 	}

@@ -408,7 +408,7 @@ func TestMailAndAlertmanager(t *testing.T) {
 	}
 	m.answer = down
 	mails, problems := s.input(stream(cells{rows.Actions: "alert=60"}))
-	if len(mails) != 1 || !strings.Contains(mails[0].body, "saved user mail file as") || !strings.Contains(mails[0].body, "killed all groucho") || len(problems) != 1 {
+	if len(mails) != 1 || !strings.Contains(mails[0].body, "saved user mail file as") || !strings.Contains(mails[0].body, "404 killed in 1 run") || len(problems) != 1 {
 		t.Errorf("%q, %v", problems, mails)
 	}
 	m.answer = nil

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"stormcheck/pkg/rows"
 	"stormcheck/pkg/state"
@@ -28,7 +30,7 @@ type told struct {
 	news    string    // why it is to be told, in words: "new killed"
 	sending string    // likewise, of the message that is on its way
 	at      time.Time // of the last message that was taken
-	count   int64     // in it
+	count   int64     // in the last that was made
 }
 
 func (t *told) add(news ...string) {
@@ -37,16 +39,28 @@ func (t *told) add(news ...string) {
 	}
 }
 
+// moreSince is the news that a message on its way no longer says all: the next says
+// it, but it is no reason for one.
+const moreSince = "more"
+
+// urges reports whether there is news that is told at once.
+func (t *told) urges() bool { return t.news != "" && t.news != moreSince }
+
 // begun reports whether the storm has been told, or is to be.
 func (t *told) begun() bool { return t.news != "" || t.sending != "" || !t.at.IsZero() }
 
-// A way is what is remembered of one way to tell. While a message is on its way
-// its id is there: if it still is when the next run begins, this one died, and
-// whether the message was taken nobody knows.
+// A way is what is remembered of one way to tell. A message that nobody is known to
+// have taken stays there: the mailer may have delivered it and then failed, or this
+// process died before it knew. So it goes again as it was, under its id, which who has
+// it already may drop; never does another message go under that id.
 type way struct {
 	id      string
+	message string
+	text    string    // what people read of the message, if this run has made it
+	made    time.Time // when
+	tries   int64     // in vain
 	failing time.Time // since then nothing was taken
-	tried   time.Time // last, in vain
+	tried   time.Time // last, in vain; zero during a try, so of one that the process died over
 	said    time.Time // when that was last said
 }
 
@@ -68,6 +82,30 @@ func (t *text) String() string { return string(*t) }
 
 func (t *text) Set(s string) error {
 	*t = text(rows.Printable(s)) // who knows who has edited it
+	return nil
+}
+
+// A quoted is a text of many lines in one.
+type quoted string
+
+func (q *quoted) String() string {
+	if *q == "" {
+		return ""
+	}
+	return strconv.Quote(string(*q))
+}
+
+func (q *quoted) Set(s string) (err error) {
+	*q = ""
+	if s == "" {
+		return nil
+	}
+	text, err := strconv.Unquote(s)
+	unfit := func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
+	if err != nil || !utf8.ValidString(text) || strings.ContainsFunc(text, unfit) {
+		return fmt.Errorf("%q is no message", clip(s, 80))
+	}
+	*q = quoted(text)
 	return nil
 }
 
@@ -148,7 +186,8 @@ func (t *told) fields(way string) []field {
 
 func (w *way) fields() []field {
 	return []field{
-		{"id", (*text)(&w.id)}, {"failing_since", (*moment)(&w.failing)},
+		{"id", (*text)(&w.id)}, {"message", (*quoted)(&w.message)}, {"made", (*moment)(&w.made)}, {"tries", (*number)(&w.tries)},
+		{"failing_since", (*moment)(&w.failing)},
 		{"tried", (*moment)(&w.tried)}, {"said", (*moment)(&w.said)},
 	}
 }
@@ -217,6 +256,9 @@ func decode(table [][]string) (b book, err error) {
 		}
 		if w.id != "" && !messageID.MatchString(w.id) {
 			fault = fmt.Errorf("%q is no id", clip(w.id, 80))
+		}
+		if w.message == "" {
+			w.id = "" // it can't go again as it was
 		}
 		switch {
 		case fault != nil:
@@ -297,6 +339,9 @@ func (b *book) learn(r *batch, o rules, now time.Time) {
 	}
 	for k, found := range r.storms {
 		s := lasting[k]
+		if s == nil && found.quiet {
+			continue
+		}
 		if s == nil {
 			s = &storm{input: found.input, since: now}
 			b.storms = append(b.storms, s)
@@ -310,17 +355,29 @@ func (b *book) learn(r *batch, o rules, now time.Time) {
 
 // see adds what a run has found of the storm.
 func (s *storm) see(found *storm, o rules, now time.Time) {
+	was := *s
+	s.due = ""
 	news := s.absorb(found, now)
-	s.here, s.seen, s.missed = true, now, 0
+	s.here, s.quiet, s.seen, s.missed = true, found.quiet, now, 0
 	s.inARow++
+	if s.quiet { // it lasts, but this row alone would be worth no message
+		s.inARow, news = 0, nil
+	}
+	if found.acted || s.killed != was.killed || s.remaining != was.remaining || s.peak > was.peak || s.archived != was.archived || s.errors != was.errors {
+		news = append(news, moreSince)
+	}
 	for _, t := range s.ways() {
 		switch {
-		case t == &s.page && !s.has("page"):
+		case t == &s.page && !s.isDue("page"):
 		case t.begun():
 			t.add(news...)
-			if t.count > 0 && s.count >= 2*t.count {
+			if t.news == moreSince && t.sending == "" {
+				t.news = "" // there is no message that it could be missing from
+			}
+			if t.count > 0 && !s.quiet && s.count >= 2*t.count {
 				t.add("doubled")
 			}
+		case s.quiet:
 		case s.inARow >= o.after || slices.Contains(news, "killed") || slices.Contains(news, "failed"):
 			t.add("new")
 		}
@@ -331,11 +388,13 @@ func (s *storm) see(found *storm, o rules, now time.Time) {
 // nothing to remember of it any more. A run counts that was whole and in which
 // something was heard of the storm's host.
 func (s *storm) missedBy(r *batch, o rules, now time.Time) (forget bool) {
-	if r.whole && (r.hosts[s.host] || s.input) {
+	counts := r.whole && (r.hosts[s.host] || s.input)
+	if counts {
 		s.missed++
 		s.inARow = 0
 	}
-	if s.missed < o.overAfter && now.Sub(s.seen) < silence {
+	// A run that counts breaks the silence, however far the clock has jumped.
+	if s.missed < o.overAfter && (counts || now.Sub(s.seen) < silence) {
 		return false
 	}
 	s.over = now
@@ -360,50 +419,86 @@ func (o rules) repeatable(t *told, now time.Time) bool {
 	return !t.at.IsZero() && (since < 0 || since >= o.repeat-o.repeat/20)
 }
 
-// due returns the storms that are to be told in the way, and marks them as on
-// theirs.
-func (b *book) due(of func(*storm) *told, o rules, now time.Time) (due []*storm) {
+// isUntold reports whether there is anything to tell of a storm that lasts, with
+// nothing new.
+func (c *channel) isUntold(s *storm) bool {
+	here := s.here && !s.quiet
+	if c.page {
+		return here && s.isDue("page")
+	}
+	return here || s.acted || s.archived != "" || s.errors != ""
+}
+
+// due returns the storms of the message that is to be made now, and marks them as on
+// their way. There is none while another is on its way that is to go again, or to be
+// waited for; where there is news it gives way to one that tells all.
+func (b *book) due(c *channel, o rules, now time.Time) (due []*storm) {
+	urges, more := false, false
 	for _, s := range b.storms {
-		t := of(s)
-		untold := s.here || s.acted || s.archived != "" || s.errors != ""
-		if t.news == "" && s.over.IsZero() && untold && o.repeatable(t, now) {
+		t := c.of(s)
+		if t.news == "" && t.sending == "" && s.over.IsZero() && c.isUntold(s) && o.repeatable(t, now) {
 			t.add("again")
 		}
-		if t.news != "" {
-			t.sending, t.news = t.news, ""
+		urges = urges || t.urges()
+		more = more || t.sending != "" && t.news != ""
+	}
+	w := c.way
+	if w.id != "" {
+		more = more || now.Sub(w.made) >= o.repeat // what lasts is told as it is now
+		if !w.waited(retryPause, now) || !urges && (!more || !w.waited(w.pause(o), now)) {
+			return nil
+		}
+		if urges {
+			w.tries = 0
+		}
+		for _, s := range b.storms {
+			c.of(s).turnBack()
+		}
+	}
+	for _, s := range b.storms {
+		if t := c.of(s); t.urges() {
+			t.sending, t.news, t.count = t.news, "", s.count
+			s.telling = t.sending
 			due = append(due, s)
 		}
 	}
 	return due
 }
 
-// sending returns the storms of the message that a run died over.
-func (b *book) sending(of func(*storm) *told) (all []*storm) {
-	for _, s := range b.storms {
-		if of(s).sending != "" {
-			all = append(all, s)
-		}
-	}
-	return all
+// waited reports whether the last try is so long ago. One in the future is of a
+// clock that was wrong.
+func (w *way) waited(pause time.Duration, now time.Time) bool {
+	since := now.Sub(w.tried)
+	return since < 0 || since >= pause
 }
 
-// taken takes note that a message about these storms has arrived. What has come up
-// since the message was made is still to be told, with all that belongs to it.
-func taken(storms []*storm, of func(*storm) *told, now time.Time) {
-	for _, s := range storms {
-		t := of(s)
-		t.sending, t.at, t.count = "", now, s.count
-		if t == &s.mail && t.news == "" {
+// pause returns how long a message that wasn't taken isn't tried again, while nothing
+// is new: a mailer that delivers and then fails would deliver each time.
+func (w *way) pause(o rules) time.Duration {
+	pause := retryPause
+	for n := int64(1); n < w.tries && pause < longestPause; n++ {
+		pause *= 2
+	}
+	return min(pause, max(retryPause, min(o.repeat, longestPause)))
+}
+
+// taken takes note that the message has arrived. What has come up since it was made is
+// still to be told, with all that belongs to it.
+func (b *book) taken(c *channel, now time.Time) {
+	for _, s := range b.storms {
+		t := c.of(s)
+		if t.sending == "" {
+			continue
+		}
+		t.sending, t.at = "", now
+		if c.settles && t.news == "" {
 			s.settle()
 		}
+		if t.news == moreSince {
+			t.news = "" // it has its time, as all that lasts
+		}
 	}
-}
-
-// refused takes note that it hasn't arrived.
-func refused(storms []*storm, of func(*storm) *told) {
-	for _, s := range storms {
-		of(s).turnBack()
-	}
+	*c.way = way{}
 }
 
 // turnBack makes news again of what was on its way.

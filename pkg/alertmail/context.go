@@ -21,6 +21,7 @@ import (
 // Bounds of what is looked for in logs.
 const (
 	mostExcerpt  = 20       // lines below a row
+	mostLeft     = 3        // that say that lines were left out: anybody can write such
 	maxExcerpt   = 200      // bytes of a line
 	mostSearched = 64 << 20 // bytes of a log with its neighbour
 	searchTime   = 2 * time.Second
@@ -51,6 +52,7 @@ type wanted struct {
 	user     []byte
 	programs [][]byte // none is any
 	found    []string // the newest last
+	left     []string // lines about lines that were left out, likewise
 }
 
 // want returns what to look for about a storm, nil where there is nothing.
@@ -82,6 +84,9 @@ func (w *wanted) matches(line []byte) bool {
 	named := func(program []byte) bool { return hasWord(line, program) }
 	return len(w.programs) == 0 || slices.ContainsFunc(w.programs, named)
 }
+
+// isAbout reports whether it does, and isn't about lines that were left out.
+func (w *wanted) isAbout(line []byte) bool { return w.matches(line) && !isSuppressed(line) }
 
 // hasWord reports whether the line has the word with no letter or digit beside it. A
 // dot, hyphen or underscore only ends a word if none follows it: groucho isn't
@@ -138,19 +143,24 @@ func (a *alerter) excerpts(m message) [][]string {
 		if len(search.open()) == 0 {
 			continue
 		}
-		err := search.in(source)
+		ended, err := within(searchTime+2*time.Second, func() error { return search.in(source) })
+		found := search.rows
+		if !ended { // it may still be at work on those
+			err = fmt.Errorf("%s: doesn't answer", source)
+			found = newSearch(m.worst, all, m.now, a.Window).rows
+		}
 		if err != nil && !errors.Is(err, errBound) {
 			a.Report(err)
 		}
-		for i, w := range search.rows {
-			if w == nil || len(w.found) == 0 && err == nil {
+		for i, w := range found {
+			if w == nil || len(w.found)+len(w.left) == 0 && err == nil {
 				continue
 			}
 			all[i] = append(all[i], source+":")
 			if err != nil && !w.full() {
 				all[i] = append(all[i], fmt.Sprintf("(%s)", rows.Printable(err.Error())))
 			}
-			all[i] = append(all[i], w.found...)
+			all[i] = append(append(all[i], w.left...), w.found...)
 		}
 	}
 	return all
@@ -300,31 +310,19 @@ func (s *search) isOld(block []byte) bool {
 func (s *search) block(block []byte) {
 	left := s.collect(block, suppressed, isSuppressed)
 	for _, w := range s.open() {
-		found := append(s.collect(block, w.user, w.matches), left...)
-		slices.SortStableFunc(found, func(a, b hit) int { return a.at - b.at })
-		var lines []string
-		for i, h := range found {
-			if i == 0 || h.at != found[i-1].at {
-				lines = append(lines, h.line)
-			}
-		}
-		w.found = append(lines, w.found...)
-		w.found = w.found[max(0, len(w.found)-mostExcerpt):]
+		w.found = lastOf(append(s.collect(block, w.user, w.isAbout), w.found...), mostExcerpt)
+		w.left = lastOf(append(left, w.left...), mostLeft)
 	}
 }
 
-// A hit is a line with its place in a block.
-type hit struct {
-	at   int
-	line string
-}
+func lastOf(lines []string, most int) []string { return slices.Clone(lines[max(0, len(lines)-most):]) }
 
 // collect returns the last lines within the window that have the pattern and match.
-func (s *search) collect(block, pattern []byte, matches func([]byte) bool) (hits []hit) {
+func (s *search) collect(block, pattern []byte, matches func([]byte) bool) (hits []string) {
 	for start := 0; ; {
 		at := bytes.Index(block[start:], pattern)
 		if at < 0 {
-			return hits[max(0, len(hits)-mostExcerpt):]
+			return lastOf(hits, mostExcerpt)
 		}
 		at += start
 		begin := bytes.LastIndexByte(block[:at], '\n') + 1
@@ -334,7 +332,7 @@ func (s *search) collect(block, pattern []byte, matches func([]byte) bool) (hits
 		}
 		line := block[begin:end]
 		if written, ok := stamp(line, s.now); ok && !written.Before(s.from) && matches(line) {
-			hits = append(hits, hit{begin, excerptLine(line)})
+			hits = append(hits, excerptLine(line))
 		}
 		start = end + 1
 	}

@@ -63,8 +63,11 @@ func (s *search) entries(in *bufio.Reader) (ended bool) {
 			return false
 		}
 		for _, w := range open {
-			if w.matches(entry) || isSuppressed(entry) {
+			switch {
+			case w.isAbout(entry):
 				w.found = append([]string{excerptLine(entry)}, w.found...)
+			case isSuppressed(entry) && len(w.left) < mostLeft:
+				w.left = append([]string{excerptLine(entry)}, w.left...)
 			}
 		}
 	}

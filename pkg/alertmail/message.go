@@ -200,7 +200,7 @@ func (m message) history(s *storm) []string {
 		say("%d started in the last minute", s.recent.N)
 	}
 	lines := []string{strings.Join(said, "; ")}
-	if s.kills > 1 || s.total > 0 && !s.acted {
+	if said := s.killed.N; s.total > said || s.total > 0 && !s.acted {
 		lines = append(lines, fmt.Sprintf("%d killed in %s since %s", s.total, counted(s.kills, "run", "s"), minute(s.firstKill, m.now)))
 	}
 	return parts(strings.Join(lines, "\n"), "\n")
@@ -322,6 +322,8 @@ func (s *storm) headline() (what, became string) {
 		became = fmt.Sprintf(", %d killed", s.killed.N)
 	case s.acted && s.killed.N > 0:
 		became = ", killed"
+	case s.acted && s.total > 0:
+		became = fmt.Sprintf(", %d killed before", s.total)
 	case s.errors != "":
 		became = ", failed"
 	}

@@ -30,12 +30,19 @@ func (o Options) mailer(to []string, message []byte) error {
 		defer f.Close()
 		cmd.Stdin = f
 	}
-	err := proc.AtNormalPriority(cmd.Start)
-	if err != nil {
-		return fmt.Errorf("%s: %w", o.Sendmail, startCause(err))
-	}
-	err = cmd.Wait()
+	ended, err := within(o.Deadline+2*time.Second, func() error {
+		if err := proc.AtNormalPriority(cmd.Start); err != nil {
+			return startCause(err)
+		}
+		return cmd.Wait()
+	})
 	switch {
+	case !ended: // what it has said, and its state, are still being written
+		return fmt.Errorf("%s: killed, but doesn't end", o.Sendmail)
+	case err == nil:
+		return nil
+	case cmd.ProcessState == nil: // it didn't start
+		return fmt.Errorf("%s: %w", o.Sendmail, err)
 	case cmd.ProcessState.Success():
 		return nil // whatever Wait says about its pipes
 	case ctx.Err() != nil:
@@ -45,6 +52,21 @@ func (o Options) mailer(to []string, message []byte) error {
 		err = fmt.Errorf("%w: %q", err, bytes.TrimSpace(said.text))
 	}
 	return fmt.Errorf("%s: %w", o.Sendmail, err)
+}
+
+// within runs f and reports whether it ended in time. One that didn't is left alone:
+// no signal ends a process, or wakes a read, that waits for a sick disk.
+func within(limit time.Duration, f func() error) (ended bool, err error) {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		return true, err
+	case <-late.C:
+		return false, nil
+	}
 }
 
 // killable returns a command that at the deadline is killed with all that it has

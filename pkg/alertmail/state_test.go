@@ -388,6 +388,8 @@ func TestToldLater(t *testing.T) {
 		t.Errorf("a failure that was said before: %v", err)
 	}
 	s.mailer(false)
+	s.input(stream(harpo)) // nothing is new: it isn't tried each minute
+	s.now = s.now.Add(15 * time.Minute)
 	same(t, s.told("URGENT moscow: groucho imapd over, 2123 killed +1 more", harpo), `
         over groucho imapd
         lasted 3 minutes, from 00:18:02 to 00:21:02; peak 911
@@ -397,8 +399,8 @@ func TestToldLater(t *testing.T) {
         killed all groucho imapd processes
         FAILED mine: odd
 
-          61 harpo imapd
-        first seen 00:21:02, 117 minutes ago; peak 62
+          62 harpo imapd
+        first seen 00:21:02, 74 minutes ago
 `)
 	s.silent(4)
 	s.told("NOTICE moscow: harpo imapd over")

@@ -22,14 +22,15 @@ type storm struct {
 	recent rows.Number
 	// actions are the names of all that were due, in the order in which they came.
 	actions string
+	due     string // of these, what the last row was due for
 
 	total     int64     // killed in all
 	kills     int64     // runs in which some were
 	firstKill time.Time // when
-	// What killstorm did last, and whether that hasn't been told.
+	// What killstorm did to the last row, unknown where it did nothing to that.
 	killed, remaining rows.Number
 	unsure            bool // it failed at something, or refused to touch some
-	acted             bool
+	acted             bool // it did something that hasn't been told
 
 	// What hasn't been told; see rows.Row.
 	archived, notes, errors string
@@ -40,6 +41,8 @@ type storm struct {
 	mail, page, alert told
 	graded            string // severity of the alert that was taken
 	here              bool   // seen in this run
+	quiet             bool   // only in a row that is not worth a message
+	telling           string // why it is in the message that is being made
 }
 
 // Bounds of a storm's text, in bytes.
@@ -78,6 +81,7 @@ func newStorm(record *rows.Record) *storm {
 		name, _, _ := strings.Cut(word, "=")
 		s.actions = withWord(s.actions, clip(name, maxName))
 	}
+	s.due = s.actions
 	s.peak, s.total = s.count, s.killed.N
 	s.acted = s.killed.Known || s.remaining.Known
 	if s.total > 0 {
@@ -120,15 +124,25 @@ func (s *storm) key() key {
 	return k
 }
 
-func (s *storm) has(action string) bool { return slices.Contains(strings.Fields(s.actions), action) }
+func (s *storm) has(action string) bool { return has(s.actions, action) }
 
-// urgent reports whether the storm has to do with a page or a kill.
-func (s *storm) urgent() bool { return s.has("page") || s.has("kill") || s.acted || s.total > 0 }
+func has(words, word string) bool { return slices.Contains(strings.Fields(words), word) }
+
+// isDue reports whether the last row had the action.
+func (s *storm) isDue(action string) bool { return has(s.due, action) }
+
+// urgent reports whether the storm has to do with a page or a kill, now or in what
+// hasn't been told.
+func (s *storm) urgent() bool {
+	was := has(s.telling, "new") || has(s.telling, "action")
+	return s.acted || s.isDue("page") || s.isDue("kill") || was && (s.has("page") || s.has("kill"))
+}
 
 // Bounds of what is remembered of a storm.
 const (
 	mostCopies   = 20
-	mostFailures = 8    // kinds; what varies more is told when the storm is
+	mostFailures = 8 // kinds of each tool; what varies more is told when the storm is
+	mostTools    = 8
 	mostRemarks  = 4096 // bytes of notes, and of errors
 	maxPath      = 1024 // bytes of a copy's path
 )
@@ -138,6 +152,9 @@ const (
 func (s *storm) absorb(n *storm, now time.Time) (news []string) {
 	s.host, s.user, s.uid, s.account, s.proc = n.host, n.user, n.uid, n.account, n.proc
 	s.count, s.peak, s.recent = n.count, max(s.peak, n.peak), n.recent
+	for _, name := range strings.Fields(n.due) {
+		s.due = withWord(s.due, name)
+	}
 	for _, name := range strings.Fields(n.actions) {
 		if !s.has(name) {
 			s.actions = withWord(s.actions, name)
@@ -149,9 +166,14 @@ func (s *storm) absorb(n *storm, now time.Time) (news []string) {
 		news = append(news, "killed")
 	}
 	s.total, s.kills = s.total+n.total, s.kills+n.kills
+	// Of a row that killstorm left alone an older word on what became of it would be
+	// untrue: the sum still tells that.
+	s.killed, s.remaining, s.unsure = n.killed, n.remaining, n.unsure
 	if n.acted {
-		s.killed, s.remaining, s.unsure, s.acted = n.killed, n.remaining, n.unsure, true
+		s.acted = true
+		s.errors = without(s.errors, resistance.MatchString)
 	}
+	s.notes = without(s.notes, isState)
 	for _, path := range parts(n.archived, ":") {
 		path = clip(path, maxPath)
 		s.archived = withPart(s.archived, path, ":", mostCopies)
@@ -161,9 +183,8 @@ func (s *storm) absorb(n *storm, now time.Time) (news []string) {
 		}
 	}
 	for _, fault := range parts(n.errors, "; ") {
-		known := parts(s.failures, "; ")
-		if kind := kindOf(fault); len(known) < mostFailures && !slices.Contains(known, kind) {
-			s.failures = withPart(s.failures, kind, "; ", mostFailures)
+		if kind := kindOf(fault); s.isNewFailure(kind) {
+			s.failures = withPart(s.failures, kind, "; ", mostFailures*mostTools)
 			news = append(news, "failed")
 		}
 	}
@@ -171,24 +192,32 @@ func (s *storm) absorb(n *storm, now time.Time) (news []string) {
 	return news
 }
 
-var digits = regexp.MustCompile(`[0-9]+`)
+// isNewFailure reports whether the storm hasn't failed in this way before, nor its
+// tool in so many that some user seems to choose the words.
+func (s *storm) isNewFailure(kind string) bool {
+	known := parts(s.failures, "; ")
+	if len(known) >= mostFailures*mostTools || slices.Contains(known, kind) {
+		return false
+	}
+	tool, _, _ := strings.Cut(kind, ": ")
+	others := slices.DeleteFunc(known, func(s string) bool { return !strings.HasPrefix(s, tool+": ") })
+	return len(others) < mostFailures
+}
+
+var numbers = regexp.MustCompile(`[0-9]+( [0-9]+)*`)
 
 // kindOf returns what a message has in common with the same one of another run:
-// pids, counts and ages differ.
-func kindOf(message string) string { return digits.ReplaceAllString(clip(message, 160), "#") }
+// pids, counts and ages differ, and so does how many pids there are.
+func kindOf(message string) string { return clip(numbers.ReplaceAllString(message, "#"), 160) }
 
 // withRemarks adds messages to those of a cell. One of a kind that is there
-// takes its place; the oldest go where there are too many.
+// goes; so do the oldest where there are too many.
 func withRemarks(cell, more string) string {
 	all := parts(cell, "; ")
 	for _, message := range parts(more, "; ") {
 		message = clip(message, mostRemarks/4)
 		same := func(s string) bool { return kindOf(s) == kindOf(message) }
-		if at := slices.IndexFunc(all, same); at >= 0 {
-			all[at] = message
-		} else {
-			all = append(all, message)
-		}
+		all = append(slices.DeleteFunc(all, same), message)
 		for size := 0; ; size = 0 {
 			for _, s := range all {
 				size += len(s) + 2
@@ -201,6 +230,15 @@ func withRemarks(cell, more string) string {
 	}
 	return strings.Join(all, "; ")
 }
+
+// without returns a cell without the messages that match.
+func without(cell string, match func(string) bool) string {
+	return strings.Join(slices.DeleteFunc(parts(cell, "; "), match), "; ")
+}
+
+// isState reports whether a note says how the row's processes are, which the next
+// row knows better.
+func isState(note string) bool { return strings.HasPrefix(note, "killstorm: ") }
 
 // withWord adds a word to those of text, separated by spaces, if it isn't there.
 func withWord(text, word string) string {
@@ -237,11 +275,11 @@ func (s *storm) rank() int {
 		return 0 // there may be worse that nobody sees
 	case s.fresh() && s.remaining.N > 0:
 		return 1
-	case s.fresh() && s.killed.N > 0:
+	case s.fresh() && s.total > 0:
 		return 2
 	case !s.over.IsZero():
 		return 6
-	case s.has("page"):
+	case s.isDue("page"):
 		return 3
 	case s.errors != "":
 		return 4

@@ -69,8 +69,8 @@ Thu 00:23 NOTICE moscow: groucho imapd over, 808 killed
 Fri 00:17 URGENT moscow: 404 groucho imapd, killed
 Fri 00:23 NOTICE moscow: groucho imapd over, 808 killed
 Fri 09:30 exit status 75
-Fri 10:30 exit status 75 (nothing taken since 09:30:02)
-Fri 11:00 URGENT moscow: zeppo imapd over, 4000 killed
+Fri 10:38 exit status 75 (nothing taken since 09:30:02)
+Fri 11:08 URGENT moscow: zeppo imapd over, 4000 killed
 Sat 00:17 URGENT moscow: 404 groucho imapd, killed
 Sat 00:23 NOTICE moscow: groucho imapd over, 808 killed
 Sun 00:17 URGENT moscow: 404 groucho imapd, killed

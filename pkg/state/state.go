@@ -182,5 +182,14 @@ func syncDirectory(path string) error {
 	return nil
 }
 
+// Keep makes what the file holds the file path.bad as well, for a person to look at.
+func (t *Table) Keep() error {
+	bad := t.path + ".bad"
+	if err := os.Remove(bad); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.Link(t.path, bad)
+}
+
 // Close lets the next process have the table.
 func (t *Table) Close() { t.lock.Close() }
