@@ -91,6 +91,9 @@ func play(role string) {
 		}()
 		io.Copy(io.Discard, os.Stdin)
 		return
+	case "speaker":
+		speak()
+		return
 	case "quiet":
 		time.Sleep(10 * time.Second)
 		return
