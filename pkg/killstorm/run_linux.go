@@ -63,7 +63,7 @@ func (k *killer) act(due []*filter.Due) {
 	signal.Notify(k.signals, ending...)
 	defer signal.Stop(k.signals)
 	start := time.Now()
-	for storms := k.storms(due); len(storms) > 0; {
+	for storms := k.storms(due); len(storms) > 0; start = time.Now() {
 		var now, later []*storm
 		for _, s := range storms {
 			// A row for the same processes as one before it has its turn after that.

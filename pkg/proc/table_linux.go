@@ -19,9 +19,10 @@ import (
 // A Table is this machine's process table, or this container's: what /proc
 // shows of its PID namespace.
 type Table struct {
-	proc int // /proc, opened
-	list []byte
-	pids []int
+	proc   int // /proc, opened
+	list   []byte
+	pids   []int
+	noInfo atomic.Bool // pidfds don't tell uids
 }
 
 // Open opens the table. It is an error when /proc isn't there, shows another PID

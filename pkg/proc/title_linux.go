@@ -165,9 +165,12 @@ func (thread *titleThread) deliver(w *titleWork, i int, title []byte, isStuck bo
 // The pidfd makes sure that what was opened by its PID was that process: it is there
 // afterwards too, so nobody else has had the PID in between.
 func (t *Table) title(p *Process, buffer []byte) []byte {
+	if t.noInfo.Load() {
+		return t.titleByHandle(p, buffer)
+	}
 	pidfd, _, errno := unix.RawSyscall(unix.SYS_PIDFD_OPEN, uintptr(p.PID), 0, 0)
 	if errno != 0 {
-		return t.titleByHandle(p, buffer, errno)
+		return t.titleWithout(errno, p, buffer)
 	}
 	title := cmdline(t.proc, append(strconv.AppendInt(make([]byte, 0, 32), int64(p.PID), 10), "/cmdline\x00"...), buffer)
 	var info pidfdInfo
@@ -181,7 +184,16 @@ func (t *Table) title(p *Process, buffer []byte) []byte {
 	case errno == 0:
 		return nil
 	}
-	return t.titleByHandle(p, buffer, errno)
+	return t.titleWithout(errno, p, buffer)
+}
+
+// titleWithout is title after a pidfd couldn't be had or asked.
+func (t *Table) titleWithout(errno unix.Errno, p *Process, buffer []byte) []byte {
+	if errno == unix.ESRCH {
+		return nil
+	}
+	t.noInfo.Store(errno == unix.ENOSYS || errno == unix.ENOTTY || errno == unix.EINVAL || errno == unix.EPERM)
+	return t.titleByHandle(p, buffer)
 }
 
 // pidfdInfo is struct pidfd_info of the kernel's include/uapi/linux/pidfd.h, as the
@@ -197,10 +209,7 @@ type pidfdInfo struct {
 const pidfdGetInfo = 3<<30 | unsafe.Sizeof(pidfdInfo{})<<16 | 0xff<<8 | 11 // _IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info)
 
 // titleByHandle is title where pidfds don't tell uids.
-func (t *Table) titleByHandle(p *Process, buffer []byte, why error) []byte {
-	if why == unix.ESRCH {
-		return nil
-	}
+func (t *Table) titleByHandle(p *Process, buffer []byte) []byte {
 	dir, err := unix.Openat(t.proc, strconv.Itoa(p.PID), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil

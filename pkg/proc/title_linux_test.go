@@ -145,15 +145,16 @@ func TestTitleOfSetuid(t *testing.T) {
 			t.Skipf("set-user-ID isn't heeded there: uid %d", got)
 		}
 		buffer := make([]byte, MaxTitle+1)
+		table.noInfo.Store(false)
 		if got := string(table.title(&p, buffer)); got != c.want {
 			t.Errorf("run by %d: %q", c.runner, got)
 		}
-		if got := string(table.titleByHandle(&p, buffer, unix.ENOTTY)); got != c.want {
+		if got := string(table.titleWithout(unix.ENOTTY, &p, buffer)); got != c.want {
 			t.Errorf("run by %d, by handle: %q", c.runner, got)
 		}
 		in.Close()
 		cmd.Wait()
-		if got := table.titleByHandle(&p, buffer, unix.ENOTTY); got != nil {
+		if got := table.titleWithout(unix.ENOTTY, &p, buffer); got != nil {
 			t.Errorf("gone: %q", got)
 		}
 	}

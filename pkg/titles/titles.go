@@ -135,8 +135,9 @@ func compileTitle(cell string) (title *regexp.Regexp, user int, err error) {
 	return title, user, nil
 }
 
-// Resolve asks the name service whose accounts the table is about. Those that it
-// doesn't tell, or that there aren't, have no titles until Resolve is called again.
+// Resolve asks the name service for the uids of the accounts that the table is about.
+// Without an answer what it said before holds; before there was one, and where there is
+// no such account, titles say nothing.
 func (t *Table) Resolve() error {
 	type answer struct {
 		account.Account
@@ -153,7 +154,9 @@ func (t *Table) Resolve() error {
 			}
 			answers[r.account] = a
 		}
-		r.uid, r.known = a.UID, a.err == nil
+		if a.err == nil || errors.Is(a.err, account.ErrNone) {
+			r.uid, r.known = a.UID, a.err == nil
+		}
 	}
 	return errors.Join(failed...)
 }
