@@ -8,8 +8,9 @@ import (
 	"stormcheck/pkg/titles"
 )
 
-// titlesTake is how long it may take to read all titles of a snapshot.
-const titlesTake = 2 * time.Second
+// titlesTake is how long it may take to read all titles of a snapshot, a variable for
+// tests.
+var titlesTake = 2 * time.Second
 
 // A group are processes of one account and name whose titles may say whom they serve.
 type group struct {
