@@ -68,7 +68,7 @@ func TestTitlesNotInTime(t *testing.T) {
 				t.Fatal(err)
 			}
 			named, own := int64(0), int64(0)
-			for _, row := range found {
+			for _, row := range found.rows {
 				switch {
 				case row.Proc != comm:
 				case row.User == "groucho" && row.Account == known[uid].Name:
