@@ -131,14 +131,14 @@ func (o Options) finish(start time.Time, all int64, found []rows.Row) scan {
 			-cmp.Compare(a.Count.N, b.Count.N),
 			cmp.Compare(a.User, b.User),
 			cmp.Compare(a.Proc, b.Proc),
-			cmp.Compare(a.UID.N, b.UID.N))
+			cmp.Compare(a.UID.N, b.UID.N),
+			cmp.Compare(a.Account, b.Account))
 	})
 	return scan{rows: found, all: all, start: start, took: max(0, o.Now().Sub(start))}
 }
 
-// fromTable counts the processes of this machine, for speakers by their titles. names
-// is asked for the accounts
-// of those that become rows.
+// fromTable counts the processes of this machine, those of speakers by their titles.
+// names is asked for the accounts of those that become rows.
 func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) (map[uint32]account.Account, error)) (scan, error) {
 	start := o.Now()
 	s.resolve(start)
