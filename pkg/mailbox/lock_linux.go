@@ -163,19 +163,47 @@ func flockHolder(fd int) int {
 	if unix.Fstat(fd, &st) != nil {
 		return 0
 	}
-	f, err := os.Open("/proc/locks")
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	const most = 1 << 20 // users make as many locks as they like
-	text, _ := io.ReadAll(io.LimitReader(f, most))
-	where := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
-	for line := range strings.Lines(string(text)) {
+	where := fmt.Sprintf("%s:%d", device(fd), st.Ino)
+	for line := range strings.Lines(procFile("locks")) {
 		words := strings.Fields(line) // 1: FLOCK ADVISORY WRITE 4711 fd:00:1234 0 EOF
 		if len(words) == 8 && words[1] == "FLOCK" && words[3] == "WRITE" && words[5] == where {
 			return number(words[4])
 		}
 	}
 	return 0
+}
+
+// device returns the device of the open file as /proc/locks has it: that of the whole
+// file system. On btrfs fstat(2) tells the subvolume's, so it is taken from the mount,
+// proc_pid_fdinfo(5) and proc_pid_mountinfo(5).
+func device(fd int) string {
+	mount := ""
+	for line := range strings.Lines(procFile(fmt.Sprint("self/fdinfo/", fd))) {
+		if id, ok := strings.CutPrefix(line, "mnt_id:"); ok {
+			mount = strings.TrimSpace(id)
+		}
+	}
+	for line := range strings.Lines(procFile("self/mountinfo")) {
+		words := strings.Fields(line) // 36 35 98:0 /mnt1 /mnt2 ...
+		if len(words) < 3 || words[0] != mount {
+			continue
+		}
+		var major, minor uint32
+		if n, _ := fmt.Sscanf(words[2], "%d:%d", &major, &minor); n == 2 {
+			return fmt.Sprintf("%02x:%02x", major, minor)
+		}
+	}
+	return ""
+}
+
+// procFile returns a file of /proc as far as a mebibyte, for users make as many
+// locks as they like; "" if it can't be read.
+func procFile(name string) string {
+	f, err := os.Open("/proc/" + name)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	text, _ := io.ReadAll(io.LimitReader(f, 1<<20))
+	return string(text)
 }

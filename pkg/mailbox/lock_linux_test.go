@@ -167,6 +167,32 @@ func TestLocked(t *testing.T) {
 	}
 }
 
+// On btrfs a file's device isn't the one that the kernel's list of locks has.
+func TestFlockHolderOnBtrfs(t *testing.T) {
+	top := t.TempDir()
+	image, spool := top+"/image", top+"/mail"
+	try(t, os.WriteFile(image, nil, 0o600))
+	try(t, os.Truncate(image, 128<<20))
+	try(t, os.Mkdir(spool, 0o755))
+	for _, args := range [][]string{{"mkfs.btrfs", "-q", image}, {"mount", "-o", "loop", image, spool}} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("%s: %v: %s", args[0], err, out)
+		}
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", spool).Run() })
+	write(t, spool+"/groucho")
+	pid, end := hold(t, "flock", spool+"/groucho")
+	defer end()
+	f, err := parse(t, spool+"/{user}").OpenLocked(groucho, 0)
+	if f == nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if want := fmt.Sprintf("not locked (held by pid %d)", pid); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 func TestLockWaits(t *testing.T) {
 	template, path := spool(t)
 	_, end := hold(t, "fcntl", path)

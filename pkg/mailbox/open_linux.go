@@ -22,7 +22,8 @@ const openDirectory = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 // begins with is the administrator's, and links on the way to it are followed;
 // beneath it users make what they like, and no link is. What is opened is then a
 // regular file that the user owns. The error doesn't name the path, see Path; it
-// is ErrNone, ErrDirectory, wraps ErrForeign or ErrRefused, or is the system's.
+// is ErrNone, ErrDirectory, wraps ErrForeign or ErrRefused, or is the system's. That
+// the administrator's directory is missing is an error of its own.
 func (t Template) Open(u User) (*os.File, error) {
 	at, err := t.place(u)
 	if err != nil {
@@ -55,6 +56,9 @@ func (t Template) place(u User) (p place, err error) {
 		return p, errors.New("home directory unknown")
 	}
 	fd, err := again(openDirectory, func(flags int) (int, error) { return unix.Open(dir, flags, 0) })
+	if err == unix.ENOENT && t.dir != "" { // a wrong path, or a spool that isn't mounted
+		return p, errNoSpool
+	}
 	if err != nil {
 		return p, reason(err)
 	}
@@ -152,6 +156,8 @@ func check(fd int, uid uint32) error {
 	}
 	return nil
 }
+
+var errNoSpool = errors.New("its directory doesn't exist")
 
 var errNotRegular = fmt.Errorf("%w: not a regular file", ErrRefused)
 

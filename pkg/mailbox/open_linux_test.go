@@ -80,6 +80,30 @@ func write(t *testing.T, path string) {
 	try(t, os.WriteFile(path, []byte("From chico\n"), 0o600))
 }
 
+// A spool that is missing isn't a mailbox that is: nobody's mail would be found.
+func TestNoSpool(t *testing.T) {
+	top := t.TempDir()
+	for path, want := range map[string]error{
+		"/typo/{user}":      errNoSpool,
+		"/typo/x/{user}":    errNoSpool,
+		"/{user}":           ErrNone,
+		"/{user}/typo/mbox": ErrNone, // that is the user's
+	} {
+		template := parse(t, top+path)
+		if _, err := template.Open(groucho); err != want {
+			t.Errorf("%s: %v, want %v", path, err, want)
+		}
+		if what, err := template.RemoveDotlock(groucho, nil, time.Now()); what != "" || err != nil {
+			t.Errorf("%s: a dotlock: %q, %v", path, what, err)
+		}
+	}
+	home := groucho
+	home.Home = top + "/home"
+	if _, err := parse(t, "{home}/mbox").Open(home); err != ErrNone {
+		t.Errorf("no home: %v", err)
+	}
+}
+
 func TestOpen(t *testing.T) {
 	for _, c := range []struct {
 		name  string

@@ -19,7 +19,7 @@ func (t Template) RemoveDotlock(u User, killed func(pid int) bool, before time.T
 		defer at.close()
 		return at.removeDotlock(u, killed, before)
 	}
-	if err == ErrNone {
+	if err == ErrNone || err == errNoSpool {
 		err = nil
 	}
 	return "", err
