@@ -75,8 +75,8 @@ func options(c *cli.Context) (o Options, err error) {
 		if err != nil {
 			return o, filter.Usagef("--mailbox: %s", err)
 		}
-		if digits, ok := strings.CutPrefix(template.Suffix(), "."); ok && digits != "" && strings.Trim(digits, "0123456789") == "" {
-			return o, filter.Usagef("--mailbox: %q ends in a number, which a copy's name has for itself", path)
+		if isNumbered(template.Suffix()) {
+			return o, filter.Usagef("--mailbox: %q has a number behind {user}, which a copy's name has for itself", path)
 		}
 		o.Mailboxes = append(o.Mailboxes, template)
 	}
@@ -100,6 +100,17 @@ func options(c *cli.Context) (o Options, err error) {
 	}
 	o.Host, err = filter.Host(c)
 	return o, err
+}
+
+// isNumbered reports whether a suffix would be taken for a part of the EPOCH before
+// it, or for the number behind a name that was taken.
+func isNumbered(suffix string) bool {
+	const digits = "0123456789"
+	if suffix == "" {
+		return false
+	}
+	number, dot := strings.CutPrefix(suffix, ".")
+	return strings.IndexByte(digits, suffix[0]) >= 0 || dot && number != "" && strings.Trim(number, digits) == ""
 }
 
 // given returns the value of flag name, or byDefault when it isn't given.

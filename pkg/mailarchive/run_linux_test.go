@@ -216,8 +216,10 @@ func TestOneMailbox(t *testing.T) {
 func TestNoMailbox(t *testing.T) {
 	s := newStage(t)
 	s.gives("", "mailarchive: no mailbox", "")
-	s.boxes("nowhere/{user}")
+	s.boxes("{user}/mbox")
 	s.gives("", "mailarchive: no mailbox", "")
+	s.boxes("nowhere/{user}")
+	s.gives("", "", "mailarchive: "+s.spool+"/nowhere/"+groucho+": its directory doesn't exist")
 	s.archiveHolds()
 }
 
@@ -552,7 +554,7 @@ func TestApp(t *testing.T) {
 		{"--dir", s.archive, "--dir", s.archive}, {"operand"},
 		{"--lock-timeout", "1"}, {"--timeout", "0s"}, {"--again-after", "-1m"}, {"--keep", "1.5"}, {"--keep", ""},
 		{"--max-size", ""}, {"--max-size", "5%"}, {"--max-size", "1k"}, {"--min-free", "101%"}, {"--min-free", "-1"},
-		{"--mailbox", "/var/mail/{user}.1"},
+		{"--mailbox", "/var/mail/{user}.1"}, {"--mailbox", "/var/mail/{user}5"}, {"--mailbox", "/var/mail/{user}5.x"},
 	} {
 		status, out, errors := app(header, args...)
 		if status != 2 || out != "" || !strings.HasPrefix(errors, "mailarchive: ") || !strings.HasSuffix(errors, usage) {
