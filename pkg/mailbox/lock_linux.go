@@ -164,10 +164,12 @@ func flockHolder(fd int) int {
 		return 0
 	}
 	where := fmt.Sprintf("%s:%d", device(fd), st.Ino)
-	for line := range strings.Lines(procFile("locks")) {
-		words := strings.Fields(line) // 1: FLOCK ADVISORY WRITE 4711 fd:00:1234 0 EOF
-		if len(words) == 8 && words[1] == "FLOCK" && words[3] == "WRITE" && words[5] == where {
-			return number(words[4])
+	for range 3 { // it is read page by page, and changes meanwhile
+		for line := range strings.Lines(procFile("locks")) {
+			words := strings.Fields(line) // 1: FLOCK ADVISORY WRITE 4711 fd:00:1234 0 EOF
+			if len(words) == 8 && words[1] == "FLOCK" && words[3] == "WRITE" && words[5] == where {
+				return number(words[4])
+			}
 		}
 	}
 	return 0
