@@ -64,6 +64,7 @@ type directory struct {
 	names   []string      // what it holds, sorted; see list
 	changed unix.Timespec // its mtime when it held that
 	swept   bool          // temporaries of earlier runs are gone
+	drafts  int           // how many have been made
 }
 
 // openDirectory opens the archive directory. Whoever else can write there could
@@ -173,7 +174,8 @@ func (d *directory) draft(name string) (*draft, error) {
 	temporary := ""
 	fd, err := unix.Openat(int(d.Fd()), ".", flags|unnamed, 0o600)
 	if err == unix.EOPNOTSUPP || err == unix.EISDIR { // open(2): the file system or the kernel lacks it
-		temporary = fmt.Sprintf(".%s.tmp%d", name, os.Getpid())
+		d.drafts++ // for there may be two of one second
+		temporary = fmt.Sprintf(".%s.%d.tmp%d", name, d.drafts, os.Getpid())
 		fd, err = unix.Openat(int(d.Fd()), temporary, flags|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	}
 	if err != nil {

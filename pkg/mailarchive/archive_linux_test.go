@@ -131,11 +131,16 @@ func TestTemporaryName(t *testing.T) {
 	d, err := openDirectory(s.archive)
 	s.try(err)
 	defer d.Close()
-	var f *draft
-	notmpfile(t, func() { f, err = d.draft("x") })
+	var f, g *draft
+	notmpfile(t, func() {
+		f, err = d.draft("x")
+		s.try(err)
+		g, err = d.draft("x")
+	})
 	s.try(err)
-	s.archiveHolds(fmt.Sprintf(".x.tmp%d", os.Getpid()))
+	s.archiveHolds(fmt.Sprintf(".x.1.tmp%d", os.Getpid()), fmt.Sprintf(".x.2.tmp%d", os.Getpid()))
 	f.discard()
+	g.discard()
 	s.archiveHolds()
 }
 

@@ -14,6 +14,46 @@ const accessList = "system.posix_acl_access"
 // systems a user can have any number.
 const mostAttributes = 64 << 10
 
+// Our own marks on copies. A mailbox's owner could set them there too: they aren't
+// copied.
+const (
+	marks     = "user.stormcheck."
+	tornMark  = marks + "torn"  // the copy may be torn
+	untilMark = marks + "until" // the storm of which this is the first copy had another then, as an EPOCH
+)
+
+// markTorn notes on the copy that it may be torn. Where the file system can't have
+// that, such a copy counts as a whole one later. It comes before the owner's own
+// attributes, which may fill the room that there is.
+func (f *draft) markTorn() { _ = unix.Fsetxattr(int(f.Fd()), tornMark, []byte("1"), 0) }
+
+// mark sets a mark on a copy that has its name.
+func (d *directory) mark(name, mark, value string) error {
+	return d.opened(name, func(fd int) error { return unix.Fsetxattr(fd, mark, []byte(value), 0) })
+}
+
+// marked returns the mark of a copy, "" where it has none.
+func (d *directory) marked(name, mark string) (value string) {
+	_ = d.opened(name, func(fd int) error {
+		var text [20]byte
+		n, err := unix.Fgetxattr(fd, mark, text[:])
+		if err == nil {
+			value = string(text[:n])
+		}
+		return err
+	})
+	return value
+}
+
+func (d *directory) opened(name string, do func(fd int) error) error {
+	fd, err := unix.Openat(int(d.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return do(fd)
+}
+
 // attributes copies the access list and what the owner has put into the user
 // namespace, xattr(7), and says what it couldn't. The others are the kernel's and
 // root's: a file's capabilities, for one, must not come back with it.
@@ -24,7 +64,7 @@ func (f *draft) attributes(from *os.File, as unix.Stat_t) (lost []error) {
 	}
 	room := mostAttributes
 	for name := range strings.SplitSeq(strings.TrimSuffix(names, "\x00"), "\x00") {
-		if name != accessList && !strings.HasPrefix(name, "user.") {
+		if name != accessList && !strings.HasPrefix(name, "user.") || strings.HasPrefix(name, marks) {
 			continue
 		}
 		switch n, err := f.attribute(from, name, room); {

@@ -185,7 +185,7 @@ func (d *directory) standing(all []version, st unix.Stat_t) (version, bool) {
 		}
 		var copied unix.Stat_t
 		if unix.Fstatat(int(d.Fd()), v.name, &copied, unix.AT_SYMLINK_NOFOLLOW) == nil &&
-			copied.Size == st.Size && copied.Mtim == st.Mtim {
+			copied.Size == st.Size && copied.Mtim == st.Mtim && !d.isTorn(v) {
 			return v, true
 		}
 	}
@@ -194,28 +194,41 @@ func (d *directory) standing(all []version, st unix.Stat_t) (version, bool) {
 
 // again says whether a mailbox is not to be copied now, as what stands for it and
 // why. A copy of what it was a short while ago will do: a storm that respawns all
-// night, and writes, must not fill the disk.
+// night, and writes, must not fill the disk. One that may be torn will not, but who
+// tears them all isn't to have one a minute either.
 func (j *job) again(d *directory, s series, st unix.Stat_t, now time.Time) (path string, why error) {
 	all := d.versions(s, now)
 	if v, ok := d.standing(all, st); ok {
 		return filepath.Join(d.Name(), v.name), remark("unchanged since " + stamp(v))
 	}
-	recent := 0
+	var whole, torn []version // of that while
 	for _, v := range all {
-		if now.Sub(v.began()) < j.AgainAfter {
-			recent++
+		switch {
+		case now.Sub(v.began()) >= j.AgainAfter:
+		case d.isTorn(v):
+			torn = append(torn, v)
+		default:
+			whole = append(whole, v)
 		}
 	}
-	if recent < s.boxes {
+	var newest version
+	switch {
+	case len(whole) >= s.boxes:
+		newest = whole[len(whole)-1]
+		why = remark(fmt.Sprintf("changed since %s: not copied again within %s", stamp(newest), span(j.AgainAfter)))
+	case len(torn) >= tries*s.boxes:
+		newest = torn[len(torn)-1]
+		why = fmt.Errorf("the copy of %s may be torn: not copied again within %s", stamp(newest), span(j.AgainAfter))
+	default:
 		return "", nil
 	}
-	newest := all[len(all)-1]
-	why = remark(fmt.Sprintf("changed since %s: not copied again within %s", stamp(newest), span(j.AgainAfter)))
 	if s.boxes > 1 {
 		return "", why // it may be another's
 	}
 	return filepath.Join(d.Name(), newest.name), why
 }
+
+func (d *directory) isTorn(v version) bool { return d.marked(v.name, tornMark) != "" }
 
 func stamp(v version) string { return v.began().UTC().Format(time.RFC3339) }
 
@@ -223,20 +236,25 @@ func stamp(v version) string { return v.began().UTC().Format(time.RFC3339) }
 // the default of --again-after.
 const sameStorm = time.Hour
 
-// prune removes the copies of a series but the newest and the first of this storm:
-// from before the damage.
+// prune removes the copies of a series but the newest, of which those that may be
+// torn go first, and the first of this storm: from before the damage.
 func (j *job) prune(d *directory, s series, now time.Time) (failed []error) {
 	all := d.versions(s, now)
 	keep := int(min(j.Keep, 1<<20)) * s.boxes
 	if j.Keep == 0 || len(all) <= keep {
 		return nil
 	}
-	first := len(all) - 1
-	for apart := max(sameStorm, 2*j.AgainAfter); first > 0 && all[first].began().Sub(all[first-1].began()) <= apart; {
-		first--
+	first := j.firstOfStorm(d, all, now)
+	var whole, torn []version
+	for i, v := range slices.Backward(all) {
+		if i < len(all)-1 && d.isTorn(v) { // the newest is this row's, as it may be
+			torn = append(torn, v)
+		} else {
+			whole = append(whole, v)
+		}
 	}
-	for i, v := range all[:len(all)-keep] {
-		if i == first {
+	for _, v := range append(whole, torn...)[keep:] {
+		if v == first {
 			continue
 		}
 		if err := d.remove(v.name); err != nil && !errors.Is(err, unix.ENOENT) {
@@ -244,4 +262,31 @@ func (j *job) prune(d *directory, s series, now time.Time) (failed []error) {
 		}
 	}
 	return failed
+}
+
+// firstOfStorm returns the first copy of the storm that the newest is of. It notes
+// there that the storm lasts: the copies in between will go.
+func (j *job) firstOfStorm(d *directory, all []version, now time.Time) version {
+	apart := max(sameStorm, 2*j.AgainAfter)
+	newest := all[len(all)-1]
+	first := newest
+	for _, v := range slices.Backward(all[:len(all)-1]) {
+		if first.began().Sub(d.lasted(v, now)) > apart {
+			break
+		}
+		first = v
+	}
+	if first != newest {
+		_ = d.mark(first.name, untilMark, strconv.FormatInt(newest.epoch, 10))
+	}
+	return first
+}
+
+// lasted returns until when the storm is known to have lasted of which this is a copy.
+func (d *directory) lasted(v version, now time.Time) time.Time {
+	until, err := strconv.ParseInt(d.marked(v.name, untilMark), 10, 64)
+	if err != nil || until < v.epoch || until > now.Unix() {
+		return v.began()
+	}
+	return time.Unix(until, 0)
 }

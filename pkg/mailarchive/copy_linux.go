@@ -145,6 +145,8 @@ func (f *draft) dress(from *os.File, as unix.Stat_t) (lost []error, err error) {
 	if err := f.Chown(int(as.Uid), int(as.Gid)); err != nil {
 		return nil, err
 	}
+	// What the archive directory has for new files isn't the mailbox's, acl(5).
+	_ = unix.Fremovexattr(int(f.Fd()), accessList)
 	if err := f.Chmod(os.FileMode(as.Mode & 0o777)); err != nil {
 		return nil, err
 	}

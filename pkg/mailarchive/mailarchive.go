@@ -31,7 +31,9 @@ type Options struct {
 	Now         func() time.Time   // the clock that rows' times are held against, and that names copies
 	Progress    io.Writer          // where a long copy shows how far it is, a terminal; nil: nowhere
 
-	copied func() // for tests: called when a mailbox is copied, before it is looked at again
+	// For tests: called when a mailbox is copied, before it is looked at again, and
+	// before it is copied again.
+	copied, again func()
 }
 
 // whose returns the user whose mailboxes a row is about.

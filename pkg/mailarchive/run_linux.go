@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +38,8 @@ type archiver struct {
 	// for all of them.
 	done     map[mailbox.User]work
 	snapshot time.Time
+
+	stuck []*job // those left behind in a system call
 }
 
 // work is what came of one user's mailboxes.
@@ -86,25 +89,41 @@ const lastMoment = 250 * time.Millisecond
 func (a *archiver) inTime(user mailbox.User) work {
 	ctx, cancel := context.WithTimeout(context.Background(), a.Timeout)
 	defer cancel()
-	j := &job{Options: a.Options, archive: a.archive, ctx: ctx, user: user}
-	ended := make(chan struct{})
-	go func() {
-		j.run()
-		j.end()
-		close(ended)
-	}()
+	j := &job{Options: a.Options, archive: a.archive, ctx: ctx, user: user, ended: make(chan struct{}), dead: a.dead()}
+	if since, dead := j.dead[a.Dir]; dead {
+		j.fail(fmt.Errorf("%s: %w", a.Dir, noAnswer(since)))
+		return j.work()
+	}
+	go j.run()
 	select {
-	case <-ended:
+	case <-j.ended:
 		return j.work()
 	case <-ctx.Done():
 	}
-	select {
-	case <-ended:
-	case <-time.After(lastMoment):
+	if !j.endsWithin(lastMoment) {
 		j.abandon()
+		a.stuck = append(a.stuck, j)
 		a.archive = openArchive(a.Dir) // the other is the job's for good
 	}
 	return j.work()
+}
+
+// dead returns the directories that don't answer work that was left behind, and
+// since when. They aren't tried again before they do: each row would have to wait
+// for its timeout, and cost a thread.
+func (a *archiver) dead() map[string]time.Time {
+	deadline := time.Now().Add(lastMoment)
+	a.stuck = slices.DeleteFunc(a.stuck, func(j *job) bool { return j.endsWithin(time.Until(deadline)) })
+	all := map[string]time.Time{}
+	for _, j := range a.stuck {
+		dir, since := j.where()
+		all[dir] = since
+	}
+	return all
+}
+
+func noAnswer(since time.Time) error {
+	return fmt.Errorf("no answer since %s", since.UTC().Format(time.RFC3339))
 }
 
 // A job is the work for one user. Who waits for it may abandon it.
@@ -113,14 +132,16 @@ type job struct {
 	archive *archive
 	ctx     context.Context
 	user    mailbox.User
+	dead    map[string]time.Time // directories that don't answer, and since when
+	ended   chan struct{}        // closed at the end
 
 	mutex     sync.Mutex // for all that follows
-	ended     bool
 	abandoned bool
-	at        string   // what it works on: a mailbox, the archive directory
-	holds     []*hold  // the locks it has taken
-	results   []result // one for each mailbox that is there
-	err       error    // why there are none
+	at        string    // what it works on: a mailbox, the archive directory
+	since     time.Time // and since when
+	holds     []*hold   // the locks it has taken
+	results   []result  // one for each mailbox that is there
+	err       error     // why there are none
 }
 
 // A result is what came of one mailbox.
@@ -137,6 +158,7 @@ func (r remark) Error() string { return string(r) }
 
 // run archives the user's mailboxes, one at a time with other runs.
 func (j *job) run() {
+	defer j.end()
 	j.begin(j.Dir)
 	dir, err := j.archive.open()
 	if err == nil && !j.DryRun {
@@ -152,6 +174,10 @@ func (j *job) run() {
 	}
 	for _, template := range j.Mailboxes {
 		path := template.Path(j.user)
+		if since, dead := j.dead[filepath.Dir(path)]; dead {
+			j.add(result{path: path, told: []error{noAnswer(since)}})
+			continue
+		}
 		j.begin(path)
 		if r := j.mailbox(dir, template); !slices.Contains(r.told, mailbox.ErrNone) {
 			r.path = path
@@ -164,7 +190,17 @@ func (j *job) run() {
 func (j *job) begin(at string) {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
-	j.at = at
+	j.at, j.since = at, time.Now()
+}
+
+// where returns the directory in which it works.
+func (j *job) where() (dir string, since time.Time) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	if j.at == j.Dir {
+		return j.at, j.since
+	}
+	return filepath.Dir(j.at), j.since
 }
 
 func (j *job) fail(err error) {
@@ -187,9 +223,32 @@ func (j *job) add(r result) {
 func (j *job) end() {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
-	if j.ended = true; j.abandoned {
+	if close(j.ended); j.abandoned {
 		j.archive.close()
 	}
+}
+
+func (j *job) endsWithin(d time.Duration) bool {
+	select {
+	case <-j.ended:
+	case <-time.After(d):
+	}
+	return j.hasEnded()
+}
+
+func (j *job) hasEnded() bool {
+	select {
+	case <-j.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func (j *job) isAbandoned() bool {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	return j.abandoned
 }
 
 // hold registers a lock, for whoever abandons the job to let it go.
@@ -210,7 +269,7 @@ func (j *job) abandon() {
 	j.abandoned = true
 	j.results = append(j.results, result{path: j.at, told: []error{fmt.Errorf("given up after %s: no answer", span(j.Timeout))}})
 	holds := j.holds
-	if j.ended {
+	if j.hasEnded() {
 		j.archive.close()
 	}
 	j.mutex.Unlock()

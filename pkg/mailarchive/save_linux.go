@@ -3,7 +3,7 @@ package mailarchive
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,13 +20,9 @@ const tries = 3
 // waiting 19 s. A variable for tests.
 var maxHold = 15 * time.Second
 
-var (
-	// errTorn is the error of a mailbox that changed while it was copied. Mail
-	// programs write in its middle: a copy may have a message twice, or half of one.
-	errTorn = errors.New("changed while copied: the copy may be torn")
-	// errAgain says that it changed, and that there is time for another try.
-	errAgain = errors.New("changed while copied")
-)
+// errTorn is the error of a mailbox that changed while it was copied. Mail programs
+// write in its middle: a copy may have a message twice, or half of one.
+var errTorn = errors.New("changed while copied: the copy may be torn")
 
 // mailbox archives one mailbox. The result has the copy that stands for it, if one
 // does, and what is to be said of it, or why there is none. In a dry run it says
@@ -42,15 +38,41 @@ func (j *job) mailbox(d *directory, t mailbox.Template) result {
 	if j.DryRun {
 		return failure(filter.Note("would archive " + t.Path(j.user)))
 	}
-	for try, within := 1, j.lockTime(); ; try, within = try+1, 0 { // waited for once
-		r := j.copy(d, t, s, within, try == tries)
-		if slices.Contains(r.told, errAgain) {
-			continue
+	r := j.save(d, t, s)
+	if r.copy != "" {
+		r.told = append(r.told, j.prune(d, s, j.Now())...)
+	}
+	return r
+}
+
+// save copies the mailbox, again while it changes. A copy that may be torn is kept
+// until there is another: it is all there is when the mailbox goes, grows too large
+// or gets a lease meanwhile.
+func (j *job) save(d *directory, t mailbox.Template, s series) result {
+	var (
+		held locks
+		kept *attempt
+	)
+	for try := 1; ; try++ {
+		next, err := j.copy(d, t, s, &held)
+		if kept == nil && err != nil {
+			return failure(err)
 		}
-		if r.copy != "" {
-			r.told = append(r.told, j.prune(d, s, j.Now())...)
+		if err != nil { // not wrapped: there is a mailbox, or was
+			r := j.publish(kept)
+			r.told = append(r.told, fmt.Errorf("tried again: %v", err))
+			return r
 		}
-		return r
+		if kept != nil {
+			kept.discard()
+		}
+		kept = next
+		if !kept.torn || kept.gone || try == tries || j.remaining() < 2*kept.took {
+			return j.publish(kept)
+		}
+		if j.Options.again != nil {
+			j.Options.again()
+		}
 	}
 }
 
@@ -92,35 +114,80 @@ func (j *job) look(d *directory, t mailbox.Template, s series) (path string, err
 	return "", j.fits(d, st)
 }
 
-// copy is one try to copy the mailbox, under a lock if there is one to be had within
-// that time. The copy of a mailbox that changed is kept only if it is the last, or a
-// next one could open nothing, or would come too late.
-func (j *job) copy(d *directory, t mailbox.Template, s series, within time.Duration, last bool) result {
-	from, unlocked := t.OpenLocked(j.user, within)
-	if unlocked != nil && !errors.Is(unlocked, mailbox.ErrNotLocked) {
-		return failure(unlocked)
+// locks are those on one mailbox, of all tries.
+type locks struct {
+	tried bool      // a lock has been waited for
+	until time.Time // when the last must be gone; zero before the first
+}
+
+// open opens the mailbox, locked if it can be, and says until when. However often
+// it is copied, it isn't locked longer than mail programs wait.
+func (l *locks) open(t mailbox.Template, u mailbox.User, within time.Duration) (f *os.File, unlocked, err error) {
+	if !l.until.IsZero() && !time.Now().Before(l.until) {
+		f, err = t.Open(u)
+		return f, errLetGo(), err
+	}
+	if l.tried {
+		within = 0
+	}
+	l.tried = true
+	f, err = t.OpenLocked(u, within)
+	if errors.Is(err, mailbox.ErrNotLocked) {
+		return f, err, nil
+	}
+	if err == nil && l.until.IsZero() {
+		l.until = time.Now().Add(maxHold)
+	}
+	return f, nil, err
+}
+
+func errLetGo() error { return fmt.Errorf("%w (let go after %s)", mailbox.ErrNotLocked, span(maxHold)) }
+
+// An attempt is a copy of the mailbox on the disk, which only needs its name.
+type attempt struct {
+	*draft
+	name string
+	torn bool          // the mailbox changed meanwhile
+	gone bool          // it can't be opened any more
+	took time.Duration // from the lock to the disk
+	told []error       // how far the copy is to be trusted, and what of the file it lacks
+}
+
+// copy copies the mailbox once, under a lock if there is one to be had.
+func (j *job) copy(d *directory, t mailbox.Template, s series, l *locks) (made *attempt, err error) {
+	j.begin(t.Path(j.user))
+	from, unlocked, err := l.open(t, j.user, j.lockTime())
+	if err != nil {
+		return nil, err
 	}
 	defer from.Close()
 	lock := &hold{}
 	if unlocked == nil {
 		lock = j.hold(from, mailbox.Unlock)
-		defer time.AfterFunc(min(maxHold, j.remaining()), func() { lock.letGo() }).Stop()
+		defer time.AfterFunc(min(time.Until(l.until), j.remaining()), func() { lock.letGo() }).Stop()
 	}
-	began := j.Now()
-	before, err := stat(from)
+	began := time.Now()
+	before, atRest, err := settled(from)
 	if err == nil {
 		err = j.fits(d, before)
 	}
 	if err != nil {
-		return failure(err)
+		return nil, err
 	}
-	to, err := d.draft(s.name(began))
+	name := s.name(j.Now())
+	j.begin(j.Dir)
+	to, err := d.draft(name)
 	if err != nil {
-		return failure(err)
+		return nil, err
 	}
-	defer to.discard()
+	defer func() {
+		if err != nil {
+			to.discard()
+		}
+	}()
+	j.begin(t.Path(j.user))
 	if err := j.contents(d, to.File, from, before); err != nil {
-		return failure(err)
+		return nil, err
 	}
 
 	if j.copied != nil {
@@ -128,33 +195,37 @@ func (j *job) copy(d *directory, t mailbox.Template, s series, within time.Durat
 	}
 	after, gone := restat(t, j.user)
 	if !lock.letGo() && unlocked == nil {
-		unlocked = fmt.Errorf("%w (let go after %s)", mailbox.ErrNotLocked, span(maxHold))
+		unlocked = errLetGo()
 	}
-	torn := gone != nil || changed(before, after)
-	if torn && gone == nil && !last && j.remaining() > j.Now().Sub(began) {
-		return failure(errAgain)
+	j.begin(j.Dir)
+	torn := gone != nil || !atRest || changed(before, after)
+	if torn {
+		to.markTorn()
+	} else if err := checkLength(to.File, before.Size); err != nil {
+		return nil, err
 	}
-	if !torn {
-		err = checkLength(to.File, before.Size)
-	}
-	var lost []error
-	if err == nil {
-		lost, err = to.dress(from, before)
-	}
+	lost, err := to.dress(from, before)
 	if err == nil {
 		err = to.Sync()
 	}
 	if err == nil {
 		err = j.overtime()
 	}
+	return &attempt{to, name, torn, gone != nil, time.Since(began), append(verdict(unlocked, torn), lost...)}, err
+}
+
+// publish gives the copy its name. It may be a little over time, with a copy that
+// was made before another try took too long.
+func (j *job) publish(a *attempt) result {
+	defer a.discard()
+	if j.isAbandoned() {
+		return failure(j.overtime())
+	}
+	path, err := a.draft.publish(a.name)
 	if err != nil {
 		return failure(err)
 	}
-	path, err := to.publish(s.name(began))
-	if err != nil {
-		return failure(err)
-	}
-	return result{copy: path, told: append(verdict(unlocked, torn), lost...)}
+	return result{copy: path, told: a.told}
 }
 
 // verdict says how far a copy is to be trusted.
@@ -168,6 +239,23 @@ func verdict(unlocked error, torn bool) []error {
 		return []error{remark(unlocked.Error() + " but unchanged while copied")}
 	}
 	return nil
+}
+
+// settled returns what the mailbox is once it has been so for a moment: a change in
+// the same tick of the clock as the last doesn't show in the ctime. One that never
+// rests isn't waited for.
+func settled(f *os.File) (st unix.Stat_t, atRest bool, err error) {
+	for range tries {
+		if st, err = stat(f); err != nil {
+			return st, false, err
+		}
+		age := time.Since(time.Unix(st.Ctim.Unix()))
+		if age.Abs() >= clockLag { // also where the clock was put back, for a change then shows
+			return st, true, nil
+		}
+		time.Sleep(clockLag - age)
+	}
+	return st, false, nil
 }
 
 // restat opens the mailbox again and returns what it is by now.
