@@ -2,6 +2,7 @@ package killstorm
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -19,10 +20,17 @@ const (
 	noRealtime  = "no-realtime"
 )
 
+// holdMost is how long a mailbox is kept locked. Postfix defers mail after 19 s.
+const holdMost = 15 * time.Second
+
 // Prepare is for the first instruction of the program, with its arguments: in a storm
 // each moment at the usual priority may be seconds long, and reading flags comes after.
 func Prepare(args []string) {
-	asItIs := func(arg string) bool { return strings.TrimLeft(arg, "-") == noRealtime }
+	asItIs := func(arg string) bool {
+		name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		yes, err := strconv.ParseBool(value)
+		return name == noRealtime && (!given || yes && err == nil)
+	}
 	if !slices.ContainsFunc(args, asItIs) {
 		proc.RaisePriority()
 	}
@@ -88,6 +96,9 @@ func run(c *cli.Context, env filter.Env) (err error) {
 	}
 	if o.HoldTimeout, err = filter.Duration(c, "hold-timeout", 3*time.Second); err != nil {
 		return err
+	}
+	if o.HoldTimeout >= holdMost {
+		return filter.Usagef("--hold-timeout: a lock is kept for %s at most, and has to outlast the wait for others", holdMost)
 	}
 	if o.Host, err = filter.Host(c); err != nil {
 		return err

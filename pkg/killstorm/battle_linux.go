@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,9 +21,18 @@ const lastLook = 500 * time.Millisecond
 // who is to die needs the processor for it.
 const pause = time.Millisecond
 
-// yield is how long others have the processor between two sweeps that freeze. They
-// may use it to fork, so it is short.
+// yield is the least that others have the processor between two sweeps that freeze.
+// They may use it to fork, so it is short: a twentieth of the time, which is what
+// sched(7) has for them in any case while sched_rt_runtime_us is its default, and
+// which they need to have from killstorm where it is -1.
 const yield = 100 * time.Microsecond
+
+// freezeFast is how long a storm's freeze has nearly all of the processor, and
+// freezeMost after what time it is killed though it goes on.
+const (
+	freezeFast = time.Second
+	freezeMost = 5 * time.Second
+)
 
 // longAgo is when a look was that is to be repeated.
 const longAgo = 100 * time.Millisecond
@@ -48,7 +58,7 @@ type battle struct {
 	sweeps  int           // done
 	took    time.Duration // the last one
 	now     uint64        // when it began, for Process.Recent
-	began   time.Time     // when it was ready to freeze
+	began   time.Time     // when it was ready to freeze whom it kills
 	killing bool
 	who     [2]proc.Identity // of the processes that are looked at, for each's workers
 }
@@ -74,8 +84,20 @@ func newBattle(k *killer, storms []*storm, deadline time.Time) (*battle, error) 
 	return b, nil
 }
 
-// ancestors finds this process and all above it, who started the pipe.
-func (b *battle) ancestors() error {
+// ancestors finds this process and all above it, who started the pipe. When one of
+// them ends meanwhile its children have another parent, and it begins again.
+func (b *battle) ancestors() (err error) {
+	const tries = 10
+	for range tries {
+		if err = b.climb(); !errors.Is(err, proc.ErrGone) {
+			break
+		}
+	}
+	return err
+}
+
+func (b *battle) climb() error {
+	clear(b.own)
 	for pid := os.Getpid(); pid > 0 && !b.own[pid]; pid = b.who[0].PPID {
 		b.own[pid] = true
 		if err := b.identify(pid); err != nil {
@@ -225,9 +247,23 @@ func (s *storm) refusal(p *process, who *proc.Identity) string {
 	case who.Inner:
 		return "in containers"
 	case who.UID != uid || who.Real != uid || who.Saved != uid:
-		return "of another real uid" // a setuid program that somebody else runs
+		return otherUID // a setuid program that somebody else runs
 	}
 	return ""
+}
+
+const otherUID = "of another real uid"
+
+// reconsider looks again at one who had another real uid: it may just have been giving
+// it up, as a server's child does that becomes the user's.
+func (b *battle) reconsider(s *storm, p *process, who *proc.Identity) {
+	h, err := b.open(p, who)
+	if err != nil {
+		p.missed(err)
+		return
+	}
+	p.refused = s.refusal(p, who)
+	h.Close()
 }
 
 // fight ends the storms, or gives up at the deadline or when this process is told
@@ -237,41 +273,34 @@ func (b *battle) fight() {
 		b.keepEvidence(s)
 		s.reserve()
 	}
-	b.began = time.Now()
-	left := 1
 	if b.Signal != syscall.SIGKILL {
-		left = b.ask() // without locks: they may have to write their last into the mailbox
+		b.ask() // without locks: they may have to write their last into the mailbox
 	}
-	held := &locks{}
-	if left > 0 && !b.over() {
-		held = b.lock()
-	}
-	defer held.letGo()
-	if b.Signal == syscall.SIGKILL && time.Since(b.began) > longAgo {
-		// Much may have happened while the locks were waited for.
-		if !b.lookAgain() {
-			return
+	if b.toldToEnd() == nil {
+		begin := time.Now()
+		b.lock() // also past the deadline, then it is tried once
+		defer b.letGo()
+		if b.Signal == syscall.SIGKILL && time.Since(begin) > longAgo {
+			b.lookAgain() // much may have happened while the locks were waited for
 		}
 	}
-	b.fail(errors.Join(b.freeze(), b.kill(), b.toldToEnd()))
-	held.letGo()
-	for _, s := range b.storms {
-		b.removeDotlocks(s)
+	// Until here nobody is frozen, so nobody need be killed.
+	if err := b.toldToEnd(); err != nil || len(b.storms) == 0 {
+		b.fail(err)
+		return
 	}
+	b.began = time.Now()
+	b.fail(errors.Join(b.freeze(), b.kill(), b.toldToEnd()))
+	b.letGo()
+	b.removeDotlocks()
 }
 
-// lookAgain looks again before anybody was touched. It is false where nobody has to be.
-func (b *battle) lookAgain() bool {
-	err := b.toldToEnd()
-	if err == nil {
-		err = b.look()
-	}
-	if err != nil {
+// lookAgain looks again before anybody was touched.
+func (b *battle) lookAgain() {
+	if err := b.look(); err != nil {
 		b.fail(err)
 		b.storms = nil
 	}
-	b.began = time.Now()
-	return len(b.storms) > 0
 }
 
 // fail tells all rows of an error.
@@ -282,29 +311,34 @@ func (b *battle) fail(err error) {
 }
 
 // ask sends the signal that isn't KILL to those who are there, and waits until they
-// have followed it, or the grace is over. It returns how many haven't.
-func (b *battle) ask() (left int) {
+// have followed it, or the grace is over.
+func (b *battle) ask() {
 	if b.freeze() == nil {
 		b.send(b.Signal)
 	}
 	b.send(syscall.SIGCONT) // also when it came to nothing
-	left = 1
-	for end := time.Now().Add(b.Grace); left > 0 && time.Now().Before(end) && !b.over(); left = b.bury() {
-		if b.rest(); b.sweep() != nil {
-			break
+	for end := time.Now().Add(b.Grace); ; {
+		if b.rest(); b.sweep() != nil || b.bury() == 0 || !time.Now().Before(end) || b.over() {
+			return
 		}
 	}
-	return left
 }
 
 // freeze stops everybody whom the last sweep saw, and sweeps until it finds nobody
-// new.
+// new. A storm that brings new ones for ever is killed while it does.
 func (b *battle) freeze() error {
+	begin := time.Now()
 	for again := false; ; again = true {
-		if stopped, _ := b.stop(); stopped == 0 && again && b.settled() || b.over() {
+		stopped, _ := b.stop()
+		took := time.Since(begin)
+		if stopped == 0 && again && b.settled() || took > freezeMost || b.over() {
 			return nil
 		}
-		time.Sleep(yield)
+		if took < freezeFast {
+			time.Sleep(max(yield, b.took/20))
+		} else {
+			b.rest()
+		}
 		if err := b.sweep(); err != nil {
 			return err
 		}
@@ -334,15 +368,33 @@ func (b *battle) kill() error {
 	return nil
 }
 
-// lastKill kills all who are there, and gives them a moment to be gone.
+// lastKill kills all who were stopped, and gives them a moment to be gone. Whom it
+// can't open it tries again, and it goes on though the table can't be read: whoever
+// hasn't got the signal by the end would stay frozen.
 func (b *battle) lastKill() {
-	b.send(syscall.SIGKILL)
-	b.release(func(p *process) bool { return !p.killed })
-	for end := time.Now().Add(lastLook); b.bury() > 0 && time.Now().Before(end); {
-		if b.rest(); b.sweep() != nil {
+	for begin := time.Now(); ; {
+		b.send(syscall.SIGKILL)
+		b.release(func(p *process) bool { return !p.killed })
+		patience := lastLook
+		if b.frozen() {
+			patience = 10 * lastLook
+		}
+		if b.bury() == 0 || time.Since(begin) >= patience {
 			return
 		}
+		b.rest()
+		_ = b.sweep()
 	}
+}
+
+// frozen reports whether there is somebody who was stopped, and whom the signal that
+// ends it hasn't reached yet though it might.
+func (b *battle) frozen() bool {
+	return slices.ContainsFunc(b.storms, func(s *storm) bool {
+		return slices.ContainsFunc(s.processes, func(p process) bool {
+			return p.stopped && !p.killed && !p.gone && p.refused == "" && p.denied == nil
+		})
+	})
 }
 
 // stop stops those whom the last sweep saw and who haven't been stopped yet. It
@@ -351,7 +403,13 @@ func (b *battle) lastKill() {
 func (b *battle) stop() (stopped, left int) {
 	var fresh, there atomic.Int64
 	b.each(func(s *storm, p *process, who *proc.Identity) {
-		if p.seen != b.sweeps || p.gone || p.refused != "" || p.other {
+		if p.seen != b.sweeps || p.gone || p.other {
+			return
+		}
+		if p.refused == otherUID {
+			b.reconsider(s, p, who)
+		}
+		if p.refused != "" {
 			return
 		}
 		there.Add(1)
@@ -379,12 +437,12 @@ func (b *battle) stop() (stopped, left int) {
 	return int(fresh.Load()), int(there.Load())
 }
 
-// send sends a signal to all who were stopped, or seen by the last sweep. Their name
-// may be another by now, they are the same processes; but one that has run a setuid
-// program since is no longer only the user's.
+// send sends a signal to all who were stopped, and nobody else: stop has declined
+// them. Their name may be another by now, they are the same processes; but one that
+// has run a setuid program since is no longer only the user's.
 func (b *battle) send(sig Signal) {
 	b.each(func(s *storm, p *process, who *proc.Identity) {
-		if p.killed || p.denied != nil || !p.remains(b.sweeps) {
+		if p.killed || p.denied != nil || !p.touched() || !p.remains(b.sweeps) {
 			return
 		}
 		h, err := b.open(p, who)
@@ -396,6 +454,7 @@ func (b *battle) send(sig Signal) {
 		switch {
 		case p.refused != "":
 			_ = h.Signal(syscall.SIGCONT) // it may have got there while it was being stopped
+			p.stopped = false
 		case sig == syscall.SIGCONT || s.rules == nil || p.sure:
 			p.sent(sig, h.Signal(sig))
 		}

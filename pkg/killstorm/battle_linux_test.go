@@ -351,7 +351,7 @@ func TestRealtime(t *testing.T) {
 		t.Skip("real-time priority isn't to be had here")
 	}
 	must(unix.SchedSetAttr(0, attr, 0))
-	for flag, want := range map[string]string{"--timeout=9s": "2", "--no-realtime": "0"} { // SCHED_RR, SCHED_OTHER
+	for flag, want := range map[string]string{"--timeout=9s": "2", "--no-realtime": "0", "--no-realtime=true": "0", "--no-realtime=false": "2"} { // SCHED_RR, SCHED_OTHER
 		cmd, in, _, _ := start(t, []string{flag}, nil)
 		for i := 0; ; i++ {
 			all := policies(cmd.Process.Pid)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,84 +12,132 @@ import (
 	"stormcheck/pkg/mailbox"
 )
 
-// holdMost is how long a mailbox is kept locked, from the first one on. Postfix defers mail after 19 s.
-const holdMost = 15 * time.Second
+// answer is how much longer than it was given a file system may take to answer. One
+// that doesn't, a server's that is down, keeps nobody from the rest of his work.
+const answer = 200 * time.Millisecond
 
-// locks are the mailboxes that are held open and locked while their owners'
-// processes end, so that none dies in the middle of writing one.
+// locks are a user's mailboxes that are held open and locked while his processes end,
+// so that none dies in the middle of writing one.
 type locks struct {
 	mutex sync.Mutex
 	files []*os.File
 	gone  bool
+	early bool // they were let go before that
 }
 
-// keep takes a locked mailbox over, also one that comes too late.
-func (l *locks) keep(f *os.File) {
+// keep takes a locked mailbox over, for holdMost from the first one on. It is false
+// where that is over.
+func (l *locks) keep(f *os.File) bool {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	if l.gone {
 		f.Close()
-		return
+		return false
 	}
 	if len(l.files) == 0 {
-		time.AfterFunc(holdMost, l.letGo)
+		time.AfterFunc(holdMost, l.expire)
 	}
 	l.files = append(l.files, f)
+	return true
 }
 
-// letGo ends all locks.
-func (l *locks) letGo() {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	l.gone = true
-	for _, f := range l.files {
-		f.Close()
+func (l *locks) expire() {
+	if l.letGo() {
+		l.mutex.Lock()
+		l.early = true
+		l.mutex.Unlock()
 	}
-	l.files = nil
+}
+
+// letGo ends the locks, and reports whether there were any.
+func (l *locks) letGo() bool {
+	l.mutex.Lock()
+	files := l.files
+	l.files, l.gone = nil, true
+	l.mutex.Unlock()
+	closed := make(chan bool, len(files))
+	for _, f := range files {
+		go func() {
+			f.Close()
+			closed <- true
+		}()
+	}
+	late := time.After(answer)
+	for range files {
+		select {
+		case <-closed:
+		case <-late:
+			return true
+		}
+	}
+	return len(files) > 0
 }
 
 // lock locks the mailboxes of all storms, and tells their rows which it couldn't in
 // time. All are tried for at once: none waits for another's.
-func (b *battle) lock() *locks {
-	held := &locks{}
+func (b *battle) lock() {
 	if len(b.Hold) == 0 {
-		return held
+		return
 	}
-	end := time.Now().Add(b.HoldTimeout)
+	now := time.Now()
+	end := now.Add(b.HoldTimeout)
 	if b.deadline.Before(end) {
 		end = b.deadline
 	}
-	type answer struct {
-		storm int
+	if end.Before(now) {
+		end = now
+	}
+	b.forAll(end, "mailbox not locked (no answer)", func(s *storm) []error { return s.held.take(b.Hold, s.user, end) })
+}
+
+// letGo ends the locks of all storms, and tells the rows for which that came early.
+func (b *battle) letGo() {
+	for _, s := range b.storms {
+		s.held.letGo()
+		s.held.mutex.Lock()
+		if s.held.early {
+			s.held.early = false
+			s.notes = append(s.notes, filter.Note(fmt.Sprintf("mailbox unlocked before the end (after %s)", holdMost)))
+		}
+		s.held.mutex.Unlock()
+	}
+}
+
+// forAll does something to the files of all storms at once, whose file systems have
+// answered so far, and adds to their notes what it returns, or the remark on those
+// that don't answer by end.
+func (b *battle) forAll(end time.Time, noAnswer filter.Note, do func(*storm) []error) {
+	type done struct {
+		by    *storm
 		notes []error
 	}
-	answers := make(chan answer, len(b.storms))
+	answers := make(chan done, len(b.storms))
 	free := make(chan bool, 8) // as many threads may be waiting for a file system
-	for i, s := range b.storms {
+	waiting := map[*storm]bool{}
+	for _, s := range b.storms {
+		if s.silent {
+			continue
+		}
+		waiting[s] = true
 		go func() {
 			free <- true
-			answers <- answer{i, held.take(b.Hold, s.user, end)}
+			answers <- done{s, do(s)}
 			<-free
 		}()
 	}
-	silent := map[int]bool{}
-	for i := range b.storms {
-		silent[i] = true
-	}
-	const more = 200 * time.Millisecond // for a file system that answers late
-	for late := time.After(time.Until(end) + more); len(silent) > 0; {
+	for late := time.After(time.Until(end) + answer); len(waiting) > 0; {
 		select {
 		case a := <-answers:
-			delete(silent, a.storm)
-			b.storms[a.storm].notes = append(b.storms[a.storm].notes, a.notes...)
+			delete(waiting, a.by)
+			a.by.notes = append(a.by.notes, a.notes...)
 		case <-late:
-			for i := range silent {
-				b.storms[i].notes = append(b.storms[i].notes, filter.Note("mailbox not locked (no answer)"))
+			for s := range waiting {
+				s.silent = true
+				s.notes = append(s.notes, noAnswer)
 			}
-			clear(silent)
+			return
 		}
 	}
-	return held
 }
 
 // take locks the mailboxes of a user, and returns what is to be told of those that
@@ -99,7 +148,9 @@ func (l *locks) take(templates []mailbox.Template, user mailbox.User, end time.T
 		f, err := template.OpenLocked(user, max(0, time.Until(end)))
 		switch {
 		case err == nil:
-			l.keep(f)
+			if !l.keep(f) {
+				notes = append(notes, filter.Note(template.Path(user)+": not locked (too late)"))
+			}
 		case f != nil:
 			f.Close()
 			notes = append(notes, filter.Note(template.Path(user)+": "+err.Error()))
@@ -118,22 +169,21 @@ func (l *locks) take(templates []mailbox.Template, user mailbox.User, end time.T
 
 // removeDotlocks removes the USER.lock files of those who were killed, and names
 // others that nobody will remove.
-func (b *battle) removeDotlocks(s *storm) {
-	killed := func(pid int) bool {
-		for _, p := range s.processes {
-			if p.pid == pid && p.killed && p.gone {
-				return true
+func (b *battle) removeDotlocks() {
+	b.forAll(time.Now(), "lock files not looked for (no answer)", func(s *storm) (notes []error) {
+		for _, template := range b.Hold {
+			what, err := template.RemoveDotlock(s.user, s.hasKilled, b.began)
+			switch {
+			case err != nil:
+				notes = append(notes, filter.Note(fmt.Sprintf("%s.lock: %s", template.Path(s.user), err)))
+			case what != "":
+				notes = append(notes, filter.Note(what))
 			}
 		}
-		return false
-	}
-	for _, template := range b.Hold {
-		what, err := template.RemoveDotlock(s.user, killed, b.began)
-		switch {
-		case err != nil:
-			s.notes = append(s.notes, filter.Note(fmt.Sprintf("%s.lock: %s", template.Path(s.user), err)))
-		case what != "":
-			s.notes = append(s.notes, filter.Note(what))
-		}
-	}
+		return notes
+	})
+}
+
+func (s *storm) hasKilled(pid int) bool {
+	return slices.ContainsFunc(s.processes, func(p process) bool { return p.pid == pid && p.killed && p.gone })
 }

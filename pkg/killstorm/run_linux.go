@@ -21,6 +21,7 @@ func Run(o Options, env filter.Env) error {
 	proc.MakeThreads() // or it could die in the middle, with everybody frozen
 	k := killer{Options: o, signals: make(chan os.Signal, 1)}
 	env.In = input{env.In, &k}
+	defer signal.Stop(k.signals)
 	return filter.Acting{
 		Tool: "killstorm", Action: "kill", Host: o.Host, Now: o.Now,
 		Needs:    []rows.Column{rows.Proc, rows.Count},
@@ -37,15 +38,17 @@ type killer struct {
 	titles  proc.TitleReader // which remembers who is stuck
 }
 
-// An input ends when the run was told to end, though more may come.
+// An input fails when the run was told to end, for more may come. All rows before have
+// been written when it is read. While it is waited for, signals do what they always do.
 type input struct {
 	io.Reader
 	k *killer
 }
 
 func (i input) Read(p []byte) (int, error) {
-	if i.k.toldToEnd() != nil {
-		return 0, io.EOF
+	signal.Stop(i.k.signals)
+	if err := i.k.toldToEnd(); err != nil {
+		return 0, err
 	}
 	return i.Reader.Read(p)
 }
@@ -58,12 +61,12 @@ var ending = []os.Signal{
 }
 
 // act does what is due for rows that came together. Once told to end it does nothing
-// more, and reads no more. While rows are waited for, signals do what they always do.
+// more, and reads no more. Signals are caught until the rows have been written, too.
 func (k *killer) act(due []*filter.Due) {
 	signal.Notify(k.signals, ending...)
-	defer signal.Stop(k.signals)
-	start := time.Now()
-	for storms := k.storms(due); len(storms) > 0; start = time.Now() {
+	storms := k.storms(due)
+	for len(storms) > 0 {
+		start := time.Now() // each turn has its time, without the name service's
 		var now, later []*storm
 		for _, s := range storms {
 			// A row for the same processes as one before it has its turn after that.
@@ -136,7 +139,7 @@ func (k *killer) end(storms []*storm, start time.Time) {
 	}
 	if k.DryRun {
 		for _, s := range b.storms {
-			s.due.Err = filter.Note(s.wouldKill())
+			s.due.Err = filter.Note(s.wouldKill(b.sweeps))
 		}
 		return
 	}

@@ -22,6 +22,8 @@ type storm struct {
 	index     map[id]int    // in processes
 	notes     []error       // told with what came of it
 	evidence  map[id]string // what was known of the first ones before the freeze
+	held      locks
+	silent    bool // the file system of its mailbox doesn't answer
 }
 
 // An id says which process: PIDs are reused.
@@ -63,11 +65,26 @@ func (s *storm) meet(p *proc.Process, own, recent, late bool, sweep int) {
 	who := id{p.PID, p.Start}
 	i, known := s.index[who]
 	if !known {
+		if len(s.processes) == cap(s.processes) {
+			s.forget(sweep)
+		}
 		i = len(s.processes)
 		s.processes = append(s.processes, process{id: who, own: own, recent: recent, late: late})
 		s.index[who] = i
 	}
 	s.processes[i].seen, s.processes[i].state = sweep, p.State
+}
+
+// forget makes room of those that have gone without having been touched: in a storm
+// most do, and would be looked at for ever.
+func (s *storm) forget(sweep int) {
+	s.processes = slices.DeleteFunc(s.processes, func(p process) bool {
+		return p.seen < sweep-1 && !p.touched() && p.refused == ""
+	})
+	clear(s.index)
+	for i, p := range s.processes {
+		s.index[p.id] = i
+	}
 }
 
 // reserve makes room for those who will be met, so that none has to be found
@@ -151,9 +168,9 @@ func (s *storm) remaining(sweep int) (left []process) {
 }
 
 // wouldKill says how many processes a run would signal, and which, the oldest first.
-func (s *storm) wouldKill() string {
+func (s *storm) wouldKill(sweep int) string {
 	const most = 20
-	due := oldest(s.processes)
+	due := oldest(s.remaining(sweep))
 	text := fmt.Sprintf("would kill %d (dry run): pids", len(due))
 	for _, p := range due[:min(most, len(due))] {
 		text += fmt.Sprintf(" %d", p.pid)

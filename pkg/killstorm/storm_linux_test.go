@@ -68,6 +68,12 @@ func play(role string) {
 		syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0)
 	case "setuid": // a program of 54321's that 54322 runs
 		must(syscall.Setresuid(54322, 54321, 54322))
+		told := make(chan os.Signal, 1)
+		signal.Notify(told, syscall.SIGUSR1)
+		go func() {
+			<-told
+			must(syscall.Setresuid(54321, 54321, 54321))
+		}()
 	case "spawner": // never lets the number of its children fall
 		must(os.WriteFile("/proc/self/comm", []byte("spawner"), 0))
 		for range 4 {
@@ -401,13 +407,13 @@ func stopped(t *testing.T, name string) {
 	}
 }
 
-// However early killstorm is told to end: what it has frozen dies, the row says
-// what was done, and it ends though its input doesn't.
+// Told to end while nobody is frozen it kills nobody more. The row says what was done,
+// and it ends though its input doesn't.
 func TestToldToEnd(t *testing.T) {
 	uid := who(t)
 	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1} {
 		comm := name("e")
-		storm := victims(t, 8, uid, "stubborn", comm, nil)
+		stubborn := victims(t, 8, uid, "stubborn", comm, nil)
 		willing := victims(t, 1, uid, "plain", comm, nil)[0]
 		next := victims(t, 9, uid, "plain", name("n"), nil)
 		cmd, in, out, problems := start(t, []string{"--signal", "TERM"}, nil)
@@ -424,14 +430,39 @@ func TestToldToEnd(t *testing.T) {
 		if !errors.As(err, &exit) || exit.ExitCode() != 1 {
 			t.Errorf("%s: %v", sig, err)
 		}
-		if !strings.Contains(out.String(), ",9,0,,killstorm: ended early by a signal: "+sig.String()) || living(storm) != 0 {
-			t.Errorf("%s: %d live; out %q, %q", sig, living(storm), out.String(), problems.String())
+		want := ",1,8,,killstorm: 8 remaining: 8 not yet gone; killstorm: ended early by a signal: " + sig.String()
+		if !strings.Contains(out.String(), want) || living(stubborn) != 8 {
+			t.Errorf("%s: %d live; out %q, %q", sig, living(stubborn), out.String(), problems.String())
 		}
 		if living(next) != 9 || strings.Count(out.String(), "killstorm: ended early by a signal: ") != 2 {
 			t.Errorf("%s: %d of the next storm live; out %q", sig, living(next), out.String())
 		}
 		stopped(t, comm)
+		for _, cmd := range stubborn {
+			must(cmd.Process.Kill())
+		}
 	}
+}
+
+// Told to end in the middle it leaves nobody frozen.
+func TestToldInTheMiddle(t *testing.T) {
+	uid := who(t)
+	comm := name("7")
+	victims(t, 1, uid, "spawner", comm, nil) // it goes on for as long as it may
+	first := victims(t, 1, uid, "plain", comm, nil)
+	cmd, in, out, problems := start(t, nil, nil)
+	io.WriteString(in, header+fresh(due(uid, comm, "1")))
+	for i := 0; living(first) > 0; i++ {
+		if time.Sleep(time.Millisecond); i > 10000 {
+			t.Fatalf("it doesn't begin: %s%s", out, problems)
+		}
+	}
+	must(cmd.Process.Signal(syscall.SIGTERM))
+	err := cmd.Wait()
+	if cells := out.String(); err != nil && !strings.Contains(cells, "killstorm: ended early by a signal: terminated") {
+		t.Errorf("%v: %s%s", err, cells, problems)
+	}
+	stopped(t, comm)
 }
 
 // A process that all the time forks and ends is easily missed. Whatever is said of

@@ -1,0 +1,313 @@
+package killstorm
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stormcheck/pkg/filter"
+	"stormcheck/pkg/mailbox"
+	"stormcheck/pkg/proc"
+)
+
+// ready returns a battle that has looked at the processes of a name.
+func ready(t *testing.T, uid uint32, comm string, change func(*killer)) (*battle, *storm) {
+	t.Helper()
+	k := &killer{Options: Options{Signal: syscall.SIGKILL, Timeout: 20 * time.Second}, signals: make(chan os.Signal, 1)}
+	if change != nil {
+		change(k)
+	}
+	s := &storm{target: target{user: mailbox.User{Name: user(uid), UID: uid}, comm: comm}, due: &filter.Due{}}
+	s.due.Limit.Count = 1
+	b, err := newBattle(k, []*storm{s}, time.Now().Add(k.Timeout))
+	must(err)
+	t.Cleanup(b.table.Close)
+	must(b.look())
+	if s.due.Err != nil {
+		t.Fatal(s.due.Err)
+	}
+	return b, s
+}
+
+// until polls.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for begin := time.Now(); !ok(); time.Sleep(time.Millisecond) {
+		if time.Since(begin) > 20*time.Second {
+			t.Fatal("never: " + what)
+		}
+	}
+}
+
+// Who runs another program between the sweep and the stop is nobody's business: no
+// signal at all comes to it.
+func TestBystander(t *testing.T) {
+	uid := who(t)
+	comm := name("3")
+	r, w, err := os.Pipe()
+	must(err)
+	defer r.Close()
+	storm := victims(t, 2, uid, "plain", comm, nil)
+	leaver := victims(t, 1, uid, "leaver", comm, func(cmd *exec.Cmd) {
+		cmd.Path, _ = exec.LookPath("sh")
+		cmd.Args = []string{"sh", "-c", `printf %s "$1" >/proc/$$/comm; echo ready; read x <&3; exec sleep 60`, "sh", comm}
+		cmd.ExtraFiles = []*os.File{r}
+	})
+	b, s := ready(t, uid, comm, nil)
+	w.Close()
+	path := fmt.Sprintf("/proc/%d/comm", leaver[0].Process.Pid)
+	until(t, "it runs sleep", func() bool { text, _ := os.ReadFile(path); return string(text) == "sleep\n" })
+	if stopped, there := b.stop(); stopped != 2 || there != 3 {
+		t.Errorf("stopped %d of %d", stopped, there)
+	}
+	must(leaver[0].Process.Signal(syscall.SIGSTOP)) // somebody else's doing
+	until(t, "it stops", func() bool { return state(leaver[0].Process.Pid) == "T" })
+	b.send(syscall.SIGCONT)
+	if got := state(leaver[0].Process.Pid); got != "T" {
+		t.Errorf("the bystander is in state %s", got)
+	}
+	b.stop()
+	b.send(syscall.SIGKILL)
+	must(b.kill())
+	if living(storm) != 0 || living(leaver) != 1 || len(s.remaining(b.sweeps)) != 0 {
+		t.Errorf("%d of the storm live, %d of one bystander; remaining %+v", living(storm), living(leaver), s.remaining(b.sweeps))
+	}
+}
+
+// Told to end before anybody is frozen it kills nobody.
+func TestToldBefore(t *testing.T) {
+	uid := who(t)
+	storm := victims(t, 4, uid, "plain", name("4"), nil)
+	b, s := ready(t, uid, name("4"), nil)
+	b.signals <- syscall.SIGTERM
+	b.fight()
+	if living(storm) != 4 || s.due.Err == nil {
+		t.Errorf("%d live, error %v", living(storm), s.due.Err)
+	}
+	stopped(t, name("4"))
+}
+
+// Where there is no time left a lock is tried for all the same, and missed aloud.
+func TestPastDeadline(t *testing.T) {
+	uid := who(t)
+	path, hold := box(t, uid)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(err)
+	defer f.Close()
+	must(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	storm := victims(t, 3, uid, "plain", name("5"), nil)
+	b, s := ready(t, uid, name("5"), func(k *killer) { k.Hold, k.HoldTimeout = hold, time.Second })
+	b.deadline = time.Now().Add(-time.Hour)
+	b.fight()
+	if living(storm) != 0 || !strings.Contains(fmt.Sprint(s.notes), "not locked (held by pid ") {
+		t.Errorf("%d live, notes %v", living(storm), s.notes)
+	}
+}
+
+// After a grace those who have come meanwhile are killed, and so there is a lock.
+func TestHoldAfterGrace(t *testing.T) {
+	uid := who(t)
+	path, hold := box(t, uid)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(err)
+	defer f.Close()
+	must(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	victims(t, 2, uid, "plain", name("6"), nil)
+	cells, _ := run1(t, due(uid, name("6"), "2"), func(o *Options) {
+		o.Signal, o.Grace, o.Hold, o.HoldTimeout = syscall.SIGTERM, 10*time.Second, hold, time.Millisecond
+	})
+	if !strings.HasPrefix(cells, "2|0|killstorm: "+path+": not locked (held by pid ") {
+		t.Errorf("row %s", cells)
+	}
+}
+
+// A lock that ended before the storm did is told of, and one that came after that.
+func TestHoldEnds(t *testing.T) {
+	path, _ := box(t, who(t))
+	open := func() *os.File { f, err := os.Open(path); must(err); return f }
+	s := &storm{}
+	if !s.held.keep(open()) {
+		t.Error("not kept")
+	}
+	s.held.expire()
+	if s.held.keep(open()) {
+		t.Error("kept too late")
+	}
+	b := battle{storms: []*storm{s, {}}}
+	b.letGo()
+	b.letGo()
+	if got := fmt.Sprint(s.notes, b.storms[1].notes); got != "[mailbox unlocked before the end (after 15s)] []" {
+		t.Error(got)
+	}
+}
+
+// A file system that doesn't answer is waited for once, and not for long.
+func TestNoAnswer(t *testing.T) {
+	stuck := make(chan bool)
+	defer close(stuck)
+	s := &storm{}
+	b := battle{storms: []*storm{{}, s}}
+	hang := func(which *storm) []error {
+		if which == s {
+			<-stuck
+		}
+		return []error{filter.Note("done")}
+	}
+	for range 2 {
+		b.forAll(time.Now(), "no answer", hang)
+	}
+	if got := fmt.Sprint(b.storms[0].notes, s.notes); got != "[done done] [no answer]" {
+		t.Error(got)
+	}
+}
+
+// A lock file that was made in the grace, by one who was killed after it, is removed.
+func TestDotlockOfTheGrace(t *testing.T) {
+	uid := who(t)
+	path, hold := box(t, uid)
+	comm := name("8")
+	willing := victims(t, 1, uid, "plain", comm, nil)[0]
+	stubborn := victims(t, 1, uid, "stubborn", comm, nil)[0]
+	made := make(chan error, 1)
+	go func() {
+		for living([]*exec.Cmd{willing}) > 0 {
+			time.Sleep(time.Millisecond)
+		}
+		err := os.WriteFile(path+".new", []byte(fmt.Sprint(stubborn.Process.Pid)), 0o600)
+		if err == nil && os.Geteuid() == 0 {
+			err = os.Chown(path+".new", int(uid), int(uid))
+		}
+		if err == nil {
+			err = os.Rename(path+".new", path+".lock")
+		}
+		made <- err
+	}()
+	cells, _ := run1(t, due(uid, comm, "2"), func(o *Options) {
+		o.Signal, o.Grace, o.Hold, o.HoldTimeout = syscall.SIGTERM, 2*time.Second, hold, time.Millisecond
+	})
+	must(<-made)
+	want := fmt.Sprintf("removed %s.lock of killed pid %d|", path, stubborn.Process.Pid)
+	if _, err := os.Stat(path + ".lock"); err == nil || !strings.HasSuffix(cells, want) {
+		t.Errorf("row %s; want %s; %v", cells, want, err)
+	}
+}
+
+// Who gives up another real uid after the first look is the user's then.
+func TestGivesUpItsUID(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: changes uid")
+	}
+	uid := who(t)
+	comm := name("9")
+	victims(t, 1, uid, "plain", comm, nil)
+	late := victims(t, 1, 0, "setuid", comm, nil)
+	b, s := ready(t, uid, comm, nil)
+	if s.refusals() != "1 "+otherUID {
+		t.Fatalf("refused: %q", s.refusals())
+	}
+	must(late[0].Process.Signal(syscall.SIGUSR1))
+	whose := func() bool {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", late[0].Process.Pid))
+		return strings.Contains(string(text), "\nUid:\t54321\t54321\t54321\t")
+	}
+	until(t, "it gives it up", whose)
+	b.fight()
+	if living(late) != 0 || s.refusals() != "" {
+		t.Errorf("%d live, refused %q", living(late), s.refusals())
+	}
+}
+
+// piecemeal gives each text by a read of its own.
+type piecemeal []string
+
+func (p *piecemeal) Read(into []byte) (n int, err error) {
+	if len(*p) == 0 {
+		return 0, io.EOF
+	}
+	n = copy(into, (*p)[0])
+	*p = (*p)[1:]
+	return n, nil
+}
+
+// A signal that comes while the row is written loses nothing, and it isn't a good end:
+// there is more to be read.
+func TestToldWhileWriting(t *testing.T) {
+	uid := who(t)
+	row := due(uid, name("0"), "1")
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGTERM)
+	defer signal.Stop(caught)
+	var written strings.Builder
+	out := writer(func(p []byte) (int, error) {
+		if strings.Contains(string(p), "subsided") {
+			must(syscall.Kill(os.Getpid(), syscall.SIGTERM))
+			<-caught
+		}
+		return written.Write(p)
+	})
+	o := Options{Signal: syscall.SIGKILL, Timeout: time.Second, Host: "moscow", Syslog: "/nowhere/log", Now: func() time.Time { return now }}
+	err := Run(o, filter.Env{In: &piecemeal{header + row, row}, Out: out, Report: func(error) {}})
+	if err == nil || !strings.Contains(err.Error(), "ended early by a signal: terminated") || strings.Count(written.String(), "subsided") != 1 {
+		t.Errorf("%v: %s", err, written.String())
+	}
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
+
+// Those who came and went aren't remembered for ever, who was signalled is.
+func TestForgets(t *testing.T) {
+	s := &storm{index: map[id]int{}}
+	for sweep := 1; sweep <= 2000; sweep++ {
+		for n := range 10 {
+			s.meet(&proc.Process{PID: sweep*10 + n, Start: 1}, false, false, false, sweep)
+		}
+		if sweep == 1 {
+			s.processes[3].signalled = true
+		}
+	}
+	if len(s.processes) > 200 || len(s.index) != len(s.processes) || s.processes[s.index[id{13, 1}]].pid != 13 {
+		t.Errorf("%d processes, %d in the index", len(s.processes), len(s.index))
+	}
+}
+
+// Who was stopped and then couldn't be opened is tried again.
+func TestLastKillTriesAgain(t *testing.T) {
+	uid := who(t)
+	storm := victims(t, 3, uid, "plain", name("A"), nil)
+	b, _ := ready(t, uid, name("A"), nil)
+	must(b.freeze())
+	var limit unix.Rlimit
+	must(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	none := limit
+	none.Cur = 0
+	must(unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
+	go func() {
+		time.Sleep(10 * time.Millisecond) // it has failed by then, or else this shows nothing
+		must(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	}()
+	b.lastKill()
+	if living(storm) != 0 {
+		t.Errorf("%d live", living(storm))
+	}
+}
+
+// A dry run speaks of those who are there.
+func TestWouldKill(t *testing.T) {
+	s := storm{processes: []process{
+		{id: id{10, 1}, seen: 9}, {id: id{11, 1}, seen: 9, gone: true}, {id: id{12, 1}, seen: 8},
+		{id: id{13, 1}, seen: 9, refused: "in containers"}, {id: id{14, 1}, seen: 9, other: true},
+	}}
+	if got := s.wouldKill(9); got != "would kill 1 (dry run): pids 10 - refused: 1 in containers" {
+		t.Error(got)
+	}
+}
