@@ -225,7 +225,7 @@ func TestGivesUpItsUID(t *testing.T) {
 	}
 }
 
-// piecemeal gives each text by a read of its own.
+// piecemeal gives each text by reads of its own.
 type piecemeal []string
 
 func (p *piecemeal) Read(into []byte) (n int, err error) {
@@ -233,7 +233,9 @@ func (p *piecemeal) Read(into []byte) (n int, err error) {
 		return 0, io.EOF
 	}
 	n = copy(into, (*p)[0])
-	*p = (*p)[1:]
+	if (*p)[0] = (*p)[0][n:]; (*p)[0] == "" {
+		*p = (*p)[1:]
+	}
 	return n, nil
 }
 
