@@ -293,11 +293,14 @@ func TestLastKillTriesAgain(t *testing.T) {
 	none := limit
 	none.Cur = 0
 	must(unix.Setrlimit(unix.RLIMIT_NOFILE, &none))
+	raised := make(chan bool)
 	go func() {
 		time.Sleep(10 * time.Millisecond) // it has failed by then, or else this shows nothing
 		must(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+		close(raised)
 	}()
 	b.lastKill()
+	<-raised
 	if living(storm) != 0 {
 		t.Errorf("%d live", living(storm))
 	}
