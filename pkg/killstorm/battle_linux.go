@@ -21,10 +21,8 @@ const lastLook = 500 * time.Millisecond
 // who is to die needs the processor for it.
 const pause = time.Millisecond
 
-// yield is the least that others have the processor between two sweeps that freeze.
-// They may use it to fork, so it is short: a twentieth of the time, which is what
-// sched(7) has for them in any case while sched_rt_runtime_us is its default, and
-// which they need to have from killstorm where it is -1.
+// yield is how long others have the processor between two sweeps that freeze. They
+// may use it to fork, so it is short; see also rest.
 const yield = 100 * time.Microsecond
 
 // freezeFast is how long a storm's freeze has nearly all of the processor, and
@@ -47,6 +45,7 @@ const longAgo = 100 * time.Millisecond
 type battle struct {
 	*killer
 	storms   []*storm
+	locked   []*storm // those whose mailboxes were, also when they aren't due any more
 	deadline time.Time
 
 	table   *proc.Table
@@ -60,6 +59,7 @@ type battle struct {
 	now     uint64        // when it began, for Process.Recent
 	began   time.Time     // when it was ready to freeze whom it kills
 	killing bool
+	unbound bool             // the kernel keeps nothing for others
 	who     [2]proc.Identity // of the processes that are looked at, for each's workers
 }
 
@@ -71,6 +71,7 @@ func newBattle(k *killer, storms []*storm, deadline time.Time) (*battle, error) 
 	b := &battle{
 		killer: k, storms: storms, deadline: deadline,
 		table: table, own: map[int]bool{}, group: syscall.Getpgrp(), byUID: map[uint32][]*storm{},
+		unbound: unbound(),
 	}
 	b.visit = b.meet
 	for _, s := range storms {
@@ -276,16 +277,15 @@ func (b *battle) fight() {
 	if b.Signal != syscall.SIGKILL {
 		b.ask() // without locks: they may have to write their last into the mailbox
 	}
-	if b.toldToEnd() == nil {
-		begin := time.Now()
+	begin := time.Now()
+	if b.quit() == nil {
 		b.lock() // also past the deadline, then it is tried once
 		defer b.letGo()
-		if b.Signal == syscall.SIGKILL && time.Since(begin) > longAgo {
-			b.lookAgain() // much may have happened while the locks were waited for
-		}
 	}
-	// Until here nobody is frozen, so nobody need be killed.
-	if err := b.toldToEnd(); err != nil || len(b.storms) == 0 {
+	if b.Signal == syscall.SIGKILL && time.Since(begin) > longAgo {
+		b.lookAgain() // much may have happened while the locks were waited for
+	}
+	if err := b.quit(); err != nil || len(b.storms) == 0 {
 		b.fail(err)
 		return
 	}
@@ -293,6 +293,14 @@ func (b *battle) fight() {
 	b.fail(errors.Join(b.freeze(), b.kill(), b.toldToEnd()))
 	b.letGo()
 	b.removeDotlocks()
+}
+
+// quit is toldToEnd where nobody is frozen, so that nobody need be killed.
+func (b *battle) quit() error {
+	if b.frozen() {
+		return nil
+	}
+	return b.toldToEnd()
 }
 
 // lookAgain looks again before anybody was touched.
@@ -318,10 +326,20 @@ func (b *battle) ask() {
 	}
 	b.send(syscall.SIGCONT) // also when it came to nothing
 	for end := time.Now().Add(b.Grace); ; {
+		if b.frozen() {
+			b.send(syscall.SIGCONT) // one couldn't be opened
+		}
 		if b.rest(); b.sweep() != nil || b.bury() == 0 || !time.Now().Before(end) || b.over() {
 			return
 		}
 	}
+}
+
+// unbound reports whether real-time processes may have all of the processor, sched(7).
+// Else the kernel keeps a twentieth for others.
+func unbound() bool {
+	text, _ := os.ReadFile("/proc/sys/kernel/sched_rt_runtime_us")
+	return string(text) == "-1\n"
 }
 
 // freeze stops everybody whom the last sweep saw, and sweeps until it finds nobody
@@ -334,10 +352,13 @@ func (b *battle) freeze() error {
 		if stopped == 0 && again && b.settled() || took > freezeMost || b.over() {
 			return nil
 		}
-		if took < freezeFast {
-			time.Sleep(max(yield, b.took/20))
-		} else {
+		switch {
+		case took > freezeFast:
 			b.rest()
+		case b.unbound:
+			time.Sleep(max(yield, b.took/20))
+		default:
+			time.Sleep(yield)
 		}
 		if err := b.sweep(); err != nil {
 			return err

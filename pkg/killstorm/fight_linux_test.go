@@ -129,6 +129,31 @@ func TestHoldAfterGrace(t *testing.T) {
 	}
 }
 
+// The mailbox of one who isn't due any more when the lock is there isn't kept locked.
+func TestSubsidedWhileWaiting(t *testing.T) {
+	uid := who(t)
+	path, hold := box(t, uid)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(err)
+	must(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	storm := victims(t, 2, uid, "plain", name("B"), nil)
+	b, s := ready(t, uid, name("B"), func(k *killer) {
+		k.Hold, k.HoldTimeout = hold, 10*time.Second
+		k.DryRun = true // or it would fill a row
+	})
+	go func() {
+		for _, cmd := range storm {
+			must(cmd.Process.Kill())
+		}
+		time.Sleep(2 * longAgo) // the lock is waited for so long that it looks again
+		f.Close()
+	}()
+	b.fight()
+	if !tryLock(t, path) || s.due.Err == nil || s.due.Err.Error() != "subsided to 0" {
+		t.Errorf("free: %v; %v", tryLock(t, path), s.due.Err)
+	}
+}
+
 // A lock that ended before the storm did is told of, and one that came after that.
 func TestHoldEnds(t *testing.T) {
 	path, _ := box(t, who(t))
@@ -141,10 +166,10 @@ func TestHoldEnds(t *testing.T) {
 	if s.held.keep(open()) {
 		t.Error("kept too late")
 	}
-	b := battle{storms: []*storm{s, {}}}
+	b := battle{locked: []*storm{s, {}}}
 	b.letGo()
 	b.letGo()
-	if got := fmt.Sprint(s.notes, b.storms[1].notes); got != "[mailbox unlocked before the end (after 15s)] []" {
+	if got := fmt.Sprint(s.notes, b.locked[1].notes); got != "[mailbox unlocked before the end (after 15s)] []" {
 		t.Error(got)
 	}
 }

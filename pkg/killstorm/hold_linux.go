@@ -87,12 +87,13 @@ func (b *battle) lock() {
 	if end.Before(now) {
 		end = now
 	}
+	b.locked = b.storms
 	b.forAll(end, "mailbox not locked (no answer)", func(s *storm) []error { return s.held.take(b.Hold, s.user, end) })
 }
 
 // letGo ends the locks of all storms, and tells the rows for which that came early.
 func (b *battle) letGo() {
-	for _, s := range b.storms {
+	for _, s := range b.locked {
 		s.held.letGo()
 		s.held.mutex.Lock()
 		if s.held.early {
