@@ -151,6 +151,9 @@ place() {
 }
 
 install() {
+	top=$DESTDIR$PREFIX
+	until [ -e "$top" ]; do top=${top%/*}; top=${top:-/}; done
+	[ -w "$top" ] || die "$top: $(id -un) can't write there: run it as root, or give --prefix and --destdir"
 	build
 	manifest | while read -r kind mode source path; do
 		path=$DESTDIR$path

@@ -30,8 +30,8 @@ type Account struct {
 // ErrNone is the error of an account that the name service says it doesn't have.
 var ErrNone = errors.New("no such account")
 
-// deadline is how long the name service has for an answer.
-const deadline = 2 * time.Second
+// deadline is how long the name service has for an answer. It is a variable for tests.
+var deadline = 2 * time.Second
 
 // passwd is the file that is read first, as nsswitch.conf has it on nearly all
 // machines, and getents is where systems have getent: PATH isn't asked, for cron's
