@@ -32,6 +32,9 @@ const (
 	freezeMost = 5 * time.Second
 )
 
+// patience is how long those who were killed have to be gone before the next sweep.
+const patience = 500 * time.Millisecond
+
 // longAgo is when a look was that is to be repeated.
 const longAgo = 100 * time.Millisecond
 
@@ -195,10 +198,20 @@ func (b *battle) look() error {
 	return nil
 }
 
-// examine looks at all whom the sweep has seen for a reason not to touch them.
+// examine looks at those whom the sweep has seen for a reason not to touch them, until
+// so many have none that the limit is reached: whoever is stopped is looked at again
+// then. All are looked at where their number matters.
 func (b *battle) examine() {
+	all := b.DryRun || b.Max > 0
+	for _, s := range b.storms {
+		s.fit.Store(0)
+		s.fitRecent.Store(0)
+	}
 	b.each(func(s *storm, p *process, who *proc.Identity) {
 		if p.seen != b.sweeps || p.refused != "" || p.other {
+			return
+		}
+		if !all && s.due.Limit.Reached(s.fit.Load(), s.fitRecent.Load()) {
 			return
 		}
 		h, err := b.open(p, who)
@@ -206,7 +219,12 @@ func (b *battle) examine() {
 			p.missed(err)
 			return
 		}
-		p.refused = s.refusal(p, who)
+		if p.refused = s.refusal(p, who); p.refused == "" {
+			s.fit.Add(1)
+			if p.recent {
+				s.fitRecent.Add(1)
+			}
+		}
 		h.Close()
 	})
 }
@@ -371,12 +389,16 @@ func (b *battle) kill() error {
 	b.killing = true
 	// One process that forks and ends all the time can slip past a sweep, so two
 	// in a row have to find nobody.
-	for empty := 0; empty < 2; {
+	for empty, fresh := 0, 0; empty < 2; {
 		b.send(syscall.SIGKILL)
-		b.rest()
+		if fresh == 0 {
+			b.await()
+		} else {
+			b.rest()
+		}
 		err := b.sweep()
-		left := b.bury()
-		if _, seen := b.stop(); left+seen == 0 {
+		left, seen := b.bury(), 0
+		if fresh, seen = b.stop(); left+seen == 0 {
 			empty++
 		} else {
 			empty = 0
@@ -389,6 +411,33 @@ func (b *battle) kill() error {
 	return nil
 }
 
+// await waits until those who were killed have gone, one after the other, for patience
+// at most, for others may come. A sweep meanwhile would take from them the processor
+// that they need for it.
+func (b *battle) await() {
+	end := time.Now().Add(patience)
+	for _, s := range b.storms {
+		for i := range s.processes {
+			for p := &s.processes[i]; p.killed && !b.hasGone(p); time.Sleep(pause) {
+				if b.over() || time.Now().After(end) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// hasGone looks whether a process is there any more.
+func (b *battle) hasGone(p *process) bool {
+	if !p.gone {
+		h, err := b.open(p, &b.who[0])
+		if p.gone = err == proc.ErrGone; err == nil {
+			h.Close()
+		}
+	}
+	return p.gone
+}
+
 // lastKill kills all who were stopped, and gives them a moment to be gone. Whom it
 // can't open it tries again, and it goes on though the table can't be read: whoever
 // hasn't got the signal by the end would stay frozen.
@@ -396,11 +445,11 @@ func (b *battle) lastKill() {
 	for begin := time.Now(); ; {
 		b.send(syscall.SIGKILL)
 		b.release(func(p *process) bool { return !p.killed })
-		patience := lastLook
+		most := lastLook
 		if b.frozen() {
-			patience = 10 * lastLook
+			most = 10 * lastLook
 		}
-		if b.bury() == 0 || time.Since(begin) >= patience {
+		if b.bury() == 0 || time.Since(begin) >= most {
 			return
 		}
 		b.rest()

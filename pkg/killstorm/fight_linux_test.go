@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -234,7 +235,7 @@ func TestGivesUpItsUID(t *testing.T) {
 	comm := name("9")
 	victims(t, 1, uid, "plain", comm, nil)
 	late := victims(t, 1, 0, "setuid", comm, nil)
-	b, s := ready(t, uid, comm, nil)
+	b, s := ready(t, uid, comm, func(k *killer) { k.Max = 2 }) // so that it looks at both
 	if s.refusals() != "1 "+otherUID {
 		t.Fatalf("refused: %q", s.refusals())
 	}
@@ -326,6 +327,57 @@ func TestLastKillTriesAgain(t *testing.T) {
 	}()
 	b.lastKill()
 	<-raised
+	if living(storm) != 0 {
+		t.Errorf("%d live", living(storm))
+	}
+}
+
+// It looks no further than to the limit before it stops them, but for --max at all; who
+// must not be touched is told of all the same, and isn't.
+func TestExaminesToTheLimit(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: changes uid")
+	}
+	uid := who(t)
+	comm := name("C")
+	storm := victims(t, 40, uid, "plain", comm, nil)
+	foreign := victims(t, 3, 0, "setuid", comm, nil)
+	b, s := ready(t, uid, comm, nil)
+	if n := s.fit.Load(); n < 1 || n > 2*int64(len(b.who)) {
+		t.Errorf("%d examined where 1 is the limit", n)
+	}
+	b.Max = 40
+	if must(b.look()); s.fit.Load() != 40 || s.refusals() != "3 "+otherUID {
+		t.Errorf("%d examined, refused %q", s.fit.Load(), s.refusals())
+	}
+	cells, _ := run1(t, due(uid, comm, "2"), nil)
+	if cells != "40|0|killstorm: refused: 3 of another real uid|" || living(storm) != 0 || living(foreign) != 3 {
+		t.Errorf("row %s; %d and %d live", cells, living(storm), living(foreign))
+	}
+}
+
+// Those who were killed are waited for: until they have gone, not for ever, and not
+// when told to end.
+func TestAwait(t *testing.T) {
+	uid := who(t)
+	storm := victims(t, 9, uid, "plain", name("D"), nil)
+	b, s := ready(t, uid, name("D"), nil)
+	s.processes[4].killed = true // it wasn't
+	begin := time.Now()
+	if b.await(); time.Since(begin) < patience || living(storm) != 9 {
+		t.Errorf("%s; %d live", time.Since(begin), living(storm))
+	}
+	b.signals <- syscall.SIGTERM
+	if b.await(); b.told == nil {
+		t.Error("told to end it waits on")
+	}
+	b.told, s.processes[4].killed = nil, false
+	must(b.freeze())
+	b.send(syscall.SIGKILL)
+	until(t, "they have gone", func() bool {
+		b.await()
+		return !slices.ContainsFunc(s.processes, func(p process) bool { return !p.gone })
+	})
 	if living(storm) != 0 {
 		t.Errorf("%d live", living(storm))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,8 @@ type storm struct {
 	evidence  map[id]string // what was known of the first ones before the freeze
 	held      locks
 	silent    bool // the file system of its mailbox doesn't answer
+
+	fit, fitRecent atomic.Int64 // of those examined: not refused, and of them recent
 }
 
 // An id says which process: PIDs are reused.

@@ -9,7 +9,7 @@
 // who has to end it, so that no scheduling by session comes to help. A watcher at
 // real-time priority counts, and gives up after 40 seconds; with it the namespace ends.
 // Printed are the seconds from exec until nobody was alive for one full second:
-// median, worst, and how many were lost.
+// median, worst, how many were lost, and each.
 package main
 
 import (
@@ -44,7 +44,7 @@ var cases = []struct{ name, limit, size, interval string }{
 
 // killers are who has to end it. The shell is part of it, as it is in cron.
 var killers = []struct{ name, script string }{
-	{"killstorm", `exec killstorm --host bench <row >out`},
+	{"killstorm", `exec killstorm --host bench <row >/dev/null`},
 	{"pkill -9 loop", `while :; do pkill -9 -u 54321 -x bench-imapd; done`},
 	{"killall -9 loop", `while :; do killall -q -9 bench-imapd; done`},
 	{"the original's loop", `while :; do
@@ -127,8 +127,12 @@ func outside(runs int, only []string) error {
 					}
 				}
 				slices.Sort(took)
-				fmt.Printf("  %-20s %-9s median %6.2f s  worst %6.2f s  lost %d of %d\n", killer.name, mode,
+				fmt.Printf("  %-20s %-9s median %6.2f s  worst %6.2f s  lost %d of %d ", killer.name, mode,
 					took[len(took)/2].Seconds(), took[len(took)-1].Seconds(), lost, runs)
+				for _, d := range took {
+					fmt.Printf(" %.2f", d.Seconds())
+				}
+				fmt.Println()
 			}
 		}
 	}
@@ -161,7 +165,7 @@ func inside(c, k, mode string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := start("exec killstorm --host bench >out", in, 0); err != nil {
+		if _, err := start("exec killstorm --host bench >/dev/null", in, 0); err != nil {
 			return err
 		}
 		standing = out
