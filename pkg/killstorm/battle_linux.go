@@ -26,11 +26,10 @@ const pause = time.Millisecond
 const yield = 100 * time.Microsecond
 
 // freezeFast is how long a storm's freeze has nearly all of the processor, and
-// freezeMost after what time it is killed though it goes on.
-const (
-	freezeFast = time.Second
-	freezeMost = 5 * time.Second
-)
+// freezeMost after what time it is killed though it goes on; a variable for tests.
+const freezeFast = time.Second
+
+var freezeMost = 5 * time.Second
 
 // patience is how long those who were killed have to be gone before the next sweep.
 const patience = 500 * time.Millisecond

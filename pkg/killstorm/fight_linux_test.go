@@ -383,6 +383,29 @@ func TestAwait(t *testing.T) {
 	}
 }
 
+// A storm of which each look finds one more is killed all the same, after a time.
+func TestFreezeEnds(t *testing.T) {
+	uid := who(t)
+	storm := victims(t, 20, uid, "plain", name("E"), nil)
+	b, s := ready(t, uid, name("E"), nil)
+	clear(s.index)
+	s.processes = nil
+	b.visit = func(w int, p *proc.Process) {
+		if i := slices.IndexFunc(storm, func(cmd *exec.Cmd) bool { return cmd.Process.Pid == p.PID }); i >= 0 && i < b.sweeps {
+			b.meet(w, p)
+		}
+	}
+	defer func(most time.Duration) { freezeMost = most }(freezeMost)
+	freezeMost = 0
+	must(b.sweep())
+	if must(b.freeze()); len(s.processes) == len(storm) {
+		t.Error("it has frozen all")
+	}
+	if must(b.kill()); living(storm) != 0 || !s.processes[len(storm)-1].late {
+		t.Errorf("%d live; the last to come: %+v", living(storm), s.processes[len(storm)-1])
+	}
+}
+
 // A dry run speaks of those who are there.
 func TestWouldKill(t *testing.T) {
 	s := storm{processes: []process{

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,15 +55,32 @@ func (d Dotlock) Dead() bool {
 // dotlocked reports whether a fresh dotlock stands: of whatever kind the file is,
 // for a mail program that finds the name taken doesn't go on.
 func (p place) dotlocked() bool {
-	var st unix.Stat_t
-	if err := unix.Fstatat(p.dir, p.lockName, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	changed, err := p.dotlockChanged()
+	if err != nil {
 		return err != unix.ENOENT && err != unix.ENAMETOOLONG
 	}
-	if !isFresh(time.Unix(st.Ctim.Unix()), time.Now()) {
+	if !isFresh(changed, time.Now()) {
 		return false
 	}
 	d, err := p.readDotlock()
 	return err != nil || !d.Dead()
+}
+
+// dotlockChanged returns the dotlock's ctime. The name is ready for the call, which is
+// made each millisecond where nothing may grow; some containers don't know the call.
+func (p place) dotlockChanged() (time.Time, error) {
+	var st unix.Statx_t
+	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(p.dir), uintptr(unsafe.Pointer(&p.lockZ[0])),
+		unix.AT_SYMLINK_NOFOLLOW, unix.STATX_CTIME, uintptr(unsafe.Pointer(&st)), 0)
+	if errno == unix.ENOSYS || errno == unix.EPERM {
+		var st unix.Stat_t
+		err := unix.Fstatat(p.dir, p.lockName, &st, unix.AT_SYMLINK_NOFOLLOW)
+		return time.Unix(st.Ctim.Unix()), err
+	}
+	if errno != 0 {
+		return time.Time{}, errno
+	}
+	return time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec)), nil
 }
 
 func isFresh(changed, now time.Time) bool { return now.Sub(changed) < freshFor }

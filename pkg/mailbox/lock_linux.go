@@ -93,8 +93,13 @@ var (
 	errDotlock = errors.New("a dotlock stands")
 )
 
-// try takes all locks or none, and doesn't wait.
+// try takes all locks or none, and doesn't wait. While a dotlock stands it doesn't
+// touch the others: its maker may be about to take one, and Postfix that fails at it
+// waits for a second with the dotlock in place. One made meanwhile counts too.
 func (p place) try(fd int) error {
+	if p.dotlocked() {
+		return errDotlock
+	}
 	err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, whole(unix.F_RDLCK))
 	if err == nil {
 		err = unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB)

@@ -332,6 +332,38 @@ func TestLockOfNone(t *testing.T) {
 	}
 }
 
+// Who has the dotlock gets the other locks at once, however long somebody waits for
+// them: Postfix that doesn't waits for a second.
+func TestDotlockFirst(t *testing.T) {
+	template, path := spool(t)
+	try(t, os.WriteFile(path+".lock", nil, 0o600))
+	writer, err := os.OpenFile(path, os.O_RDWR, 0)
+	try(t, err)
+	defer writer.Close()
+	waits := make(chan bool)
+	go func() {
+		defer close(waits)
+		if f, err := template.OpenLocked(groucho, 200*time.Millisecond); err == nil {
+			t.Error("locked")
+		} else {
+			f.Close()
+		}
+	}()
+	for {
+		fcntl := unix.FcntlFlock(writer.Fd(), unix.F_OFD_SETLK, whole(unix.F_WRLCK))
+		flock := unix.Flock(int(writer.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if fcntl != nil || flock != nil {
+			t.Errorf("in its way: %v, %v", fcntl, flock)
+		}
+		unlock(int(writer.Fd()))
+		select {
+		case <-waits:
+			return
+		default:
+		}
+	}
+}
+
 // killstorm waits for the lock where nothing may grow.
 func TestWaitingNeedsNothing(t *testing.T) {
 	template, path := spool(t)

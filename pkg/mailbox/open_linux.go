@@ -38,6 +38,7 @@ type place struct {
 	dir      int
 	name     string
 	lockName string // of its dotlock
+	lockZ    []byte // likewise, ended by a NUL
 	path     string // to name it
 }
 
@@ -70,7 +71,7 @@ func (t Template) place(u User) (p place, err error) {
 			return p, reason(err)
 		}
 	}
-	return place{fd, name, name + dotlock, t.Path(u)}, nil
+	return place{fd, name, name + dotlock, []byte(name + dotlock + "\x00"), t.Path(u)}, nil
 }
 
 // open opens the mailbox, which has to be uid's.

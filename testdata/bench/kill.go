@@ -44,7 +44,7 @@ var cases = []struct{ name, limit, size, interval string }{
 
 // killers are who has to end it. The shell is part of it, as it is in cron.
 var killers = []struct{ name, script string }{
-	{"killstorm", `exec killstorm --host bench <row >/dev/null`},
+	{"killstorm", `exec killstorm --host bench <row`},
 	{"pkill -9 loop", `while :; do pkill -9 -u 54321 -x bench-imapd; done`},
 	{"killall -9 loop", `while :; do killall -q -9 bench-imapd; done`},
 	{"the original's loop", `while :; do
@@ -54,8 +54,9 @@ var killers = []struct{ name, script string }{
 	done`},
 }
 
-// modes are how they are started.
-var modes = []string{"normal", "realtime", "standing"}
+// modes are how they are started: as usual, at SCHED_RR 1, likewise but without a shell,
+// as by systemd, and before the storm. The last two are for who has no loop.
+var modes = []string{"normal", "realtime", "no shell", "standing"}
 
 func main() {
 	if len(os.Args) == 5 && os.Args[1] == "run" {
@@ -104,7 +105,7 @@ func outside(runs int, only []string) error {
 		fmt.Printf("%s:\n", storm.name)
 		for _, mode := range modes {
 			for k, killer := range killers {
-				if mode == "standing" && k > 0 || only[1] != "" && only[1] != strconv.Itoa(k) {
+				if (mode == "no shell" || mode == "standing") && k > 0 || only[1] != "" && only[1] != strconv.Itoa(k) {
 					continue
 				}
 				var took []time.Duration
@@ -165,7 +166,7 @@ func inside(c, k, mode string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := start("exec killstorm --host bench >/dev/null", in, 0); err != nil {
+		if err := start(0, in, "killstorm", "--host", "bench"); err != nil {
 			return err
 		}
 		standing = out
@@ -177,7 +178,7 @@ func inside(c, k, mode string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := spawn([]string{"storm", name, strconv.Itoa(uid), storm.limit, storm.size, storm.interval, "90"}, []uintptr{0, tell.Fd(), 2}, true); err != nil {
+	if err := spawn([]string{"storm", name, strconv.Itoa(uid), storm.limit, storm.size, storm.interval, "90"}, []uintptr{0, tell.Fd(), 2}, true); err != nil {
 		return err
 	}
 	tell.Close()
@@ -199,14 +200,18 @@ func inside(c, k, mode string) error {
 			return err
 		}
 		begin = time.Now()
-		priority := uint32(0)
-		if mode == "realtime" {
-			priority = 1
-		}
 		go func() { // at a normal priority even this may take long
 			runtime.LockOSThread()
-			_, err := start(killers[ki].script, nil, priority)
-			check(err)
+			switch mode {
+			case "normal":
+				check(start(0, nil, "sh", "-c", killers[ki].script))
+			case "realtime":
+				check(start(1, nil, "sh", "-c", killers[ki].script))
+			default:
+				row, err := os.Open("row")
+				check(err)
+				check(start(1, row, "killstorm", "--host", "bench"))
+			}
 		}()
 	}
 
@@ -230,8 +235,8 @@ func inside(c, k, mode string) error {
 	return nil
 }
 
-// start starts a script at a real-time priority, or at 0 as usual.
-func start(script string, in *os.File, priority uint32) (int, error) {
+// start starts a program at a real-time priority, or at 0 as usual.
+func start(priority uint32, in *os.File, args ...string) error {
 	var err error
 	if priority > 0 {
 		err = setPriority(unix.SCHED_RR, priority, 0)
@@ -239,15 +244,20 @@ func start(script string, in *os.File, priority uint32) (int, error) {
 		err = setPriority(unix.SCHED_RR, 2, unix.SCHED_FLAG_RESET_ON_FORK)
 	}
 	if err != nil {
-		return 0, err
+		return err
 	}
-	stdin := uintptr(0)
-	if in != nil {
-		stdin = in.Fd()
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return err
 	}
-	pid, err := spawn([]string{"sh", "-c", script}, []uintptr{stdin, 2, 2}, false)
+	defer null.Close()
+	if in == nil {
+		in = null
+	}
+	defer in.Close()
+	err = spawn(args, []uintptr{in.Fd(), null.Fd(), 2}, false)
 	_ = setPriority(unix.SCHED_RR, 2, 0)
-	return pid, err
+	return err
 }
 
 func setPriority(policy, priority uint32, flags uint64) error {
@@ -255,21 +265,22 @@ func setPriority(policy, priority uint32, flags uint64) error {
 }
 
 // spawn starts a program found in PATH. Which children it has only reap knows.
-func spawn(args []string, files []uintptr, normal bool) (int, error) {
+func spawn(args []string, files []uintptr, normal bool) error {
 	path, err := exec.LookPath(args[0])
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if path, err = filepath.Abs(path); err != nil {
-		return 0, err
+		return err
 	}
 	if normal {
 		if err := setPriority(unix.SCHED_RR, 2, unix.SCHED_FLAG_RESET_ON_FORK); err != nil {
-			return 0, err
+			return err
 		}
 		defer func() { _ = setPriority(unix.SCHED_RR, 2, 0) }()
 	}
-	return syscall.ForkExec(path, args, &syscall.ProcAttr{Env: os.Environ(), Files: files})
+	_, err = syscall.ForkExec(path, args, &syscall.ProcAttr{Env: os.Environ(), Files: files})
+	return err
 }
 
 // reap takes whoever has ended: PID 1 inherits them all.
