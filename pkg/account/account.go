@@ -9,11 +9,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -132,14 +134,43 @@ func eachInFile(f func(Account)) error {
 	return err
 }
 
+// lastRead is /etc/passwd as it was read last: on a machine of many accounts it has
+// megabytes, and a stream has a row for each.
+var lastRead struct {
+	sync.Mutex
+	info os.FileInfo // nil: it isn't to be used again
+	text string
+}
+
 // readFile returns the text of /etc/passwd, none where there is no such file.
 func readFile() (string, error) {
-	text, err := os.ReadFile(passwd)
+	f, err := os.Open(passwd)
 	if errors.Is(err, os.ErrNotExist) {
-		err = nil
+		return "", nil
 	}
-	return string(text), err
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	lastRead.Lock()
+	defer lastRead.Unlock()
+	if last := lastRead.info; last != nil && os.SameFile(last, info) && last.Size() == info.Size() && last.ModTime().Equal(info.ModTime()) {
+		return lastRead.text, nil
+	}
+	text, err := io.ReadAll(f)
+	lastRead.text, lastRead.info = string(text), info
+	if err != nil || time.Since(info.ModTime()) < settled {
+		lastRead.info = nil
+	}
+	return lastRead.text, err
 }
+
+// settled is how old a change has to be for the next one to show in the mtime.
+const settled = time.Second
 
 // find returns the first entry of that name. It parses no other line: a machine may
 // have many thousands, and a stream a row for each.

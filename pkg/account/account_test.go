@@ -148,6 +148,54 @@ func TestByName(t *testing.T) {
 	}
 }
 
+// The file is read again when it has changed, and only then.
+func TestReadsAgain(t *testing.T) {
+	const entry = "groucho:x:1004:100::/home/groucho:/bin/sh\n"
+	services(t, entry, "")
+	old := time.Now().Add(-time.Hour).Truncate(time.Second)
+	uid := func(change func()) uint32 {
+		t.Helper()
+		if change(); t.Failed() {
+			t.FailNow()
+		}
+		a, err := ByName("groucho")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.UID
+	}
+	write := func(path, uid string, at time.Time) {
+		if err := os.WriteFile(path, []byte(strings.Replace(entry, "1004", uid, 1)), 0o600); err != nil {
+			t.Error(err)
+		}
+		if err := os.Chtimes(path, at, at); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, c := range []struct {
+		why    string
+		change func()
+		want   uint32
+	}{
+		{"just written", func() {}, 1004},
+		{"again at once", func() { write(passwd, "1005", time.Now()) }, 1005},
+		{"at rest", func() { write(passwd, "1006", old) }, 1006},
+		{"nothing shows", func() { write(passwd, "1007", old) }, 1006},
+		{"another mtime", func() { write(passwd, "1008", old.Add(time.Second)) }, 1008},
+		{"another size", func() { write(passwd, "10009", old.Add(time.Second)) }, 10009},
+		{"another file", func() {
+			write(passwd+".new", "10010", old.Add(time.Second))
+			if err := os.Rename(passwd+".new", passwd); err != nil {
+				t.Error(err)
+			}
+		}, 10010},
+	} {
+		if got := uid(c.change); got != c.want {
+			t.Errorf("%s: uid %d, want %d", c.why, got, c.want)
+		}
+	}
+}
+
 func TestResolve(t *testing.T) {
 	deadline = time.Minute // a busy machine is no silent name service
 	defer func() { deadline = 2 * time.Second }()

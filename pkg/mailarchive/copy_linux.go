@@ -25,6 +25,7 @@ func (j *job) contents(d *directory, to, from *os.File, st unix.Stat_t) error {
 	shown := meter{to: j.Progress, what: j.user.Name, size: size, begin: time.Now()}
 	defer shown.clear()
 	c := copier{to: int(to.Fd()), from: int(from.Fd())}
+	written := int64(0) // as far as there is data
 	for at := int64(0); at < size; {
 		start, end, err := at, size, error(nil)
 		if st.Blocks*512 < size {
@@ -33,7 +34,7 @@ func (j *job) contents(d *directory, to, from *os.File, st unix.Stat_t) error {
 		for err == nil && start < end {
 			part := min(end, start+step)
 			err = c.copy(start, part)
-			start = part
+			start, written = part, part
 			shown.show(start)
 			if err == nil {
 				err = j.mayGoOn(d, start, size)
@@ -47,7 +48,10 @@ func (j *job) contents(d *directory, to, from *os.File, st unix.Stat_t) error {
 		}
 		at = end
 	}
-	return to.Truncate(size)
+	if written == size {
+		return nil
+	}
+	return to.Truncate(size) // a hole at its end
 }
 
 // mayGoOn says why a copy that has come so far must end, if it must.
@@ -146,7 +150,9 @@ func (f *draft) dress(from *os.File, as unix.Stat_t) (lost []error, err error) {
 		return nil, err
 	}
 	// What the archive directory has for new files isn't the mailbox's, acl(5).
-	_ = unix.Fremovexattr(int(f.Fd()), accessList)
+	if _, err := unix.Fgetxattr(int(f.Fd()), accessList, nil); err == nil {
+		_ = unix.Fremovexattr(int(f.Fd()), accessList)
+	}
 	if err := f.Chmod(os.FileMode(as.Mode & 0o777)); err != nil {
 		return nil, err
 	}
