@@ -18,6 +18,7 @@ import (
 // A series is all copies of a user's mailboxes whose names end alike: of one
 // mailbox, unless several templates have the same after {user}.
 type series struct {
+	path         string // the mailbox's
 	user, suffix string
 	boxes        int // how many mailboxes are called so
 }
@@ -33,7 +34,7 @@ func (v version) began() time.Time { return time.Unix(v.epoch, 0) }
 
 // series returns the series of the copies of template t.
 func (j *job) series(t mailbox.Template) series {
-	s := series{user: j.user.Name, suffix: t.Suffix()}
+	s := series{path: t.Path(j.user), user: j.user.Name, suffix: t.Suffix()}
 	if j.user.Account != "" {
 		// Not the series of an account that is called so: no user's name ends in a number.
 		s.user = fmt.Sprintf("%s.%d", j.user.Name, j.user.UID)

@@ -36,7 +36,7 @@ func (j *job) mailbox(d *directory, t mailbox.Template) result {
 		return result{copy: path, told: []error{err}}
 	}
 	if j.DryRun {
-		return failure(filter.Note("would archive " + t.Path(j.user)))
+		return failure(filter.Note("would archive " + s.path))
 	}
 	r := j.save(d, t, s)
 	if r.copy != "" {
@@ -155,7 +155,7 @@ type attempt struct {
 
 // copy copies the mailbox once, under a lock if there is one to be had.
 func (j *job) copy(d *directory, t mailbox.Template, s series, l *locks) (made *attempt, err error) {
-	j.begin(t.Path(j.user))
+	j.begin(s.path)
 	from, unlocked, err := l.open(t, j.user, j.lockTime())
 	if err != nil {
 		return nil, err
@@ -185,7 +185,7 @@ func (j *job) copy(d *directory, t mailbox.Template, s series, l *locks) (made *
 			to.discard()
 		}
 	}()
-	j.begin(t.Path(j.user))
+	j.begin(s.path)
 	if err := j.contents(d, to.File, from, before); err != nil {
 		return nil, err
 	}

@@ -41,17 +41,18 @@ func (t Template) OpenLocked(u User, within time.Duration) (*os.File, error) {
 			at.close()
 			return nil, err
 		}
-		err = at.lock(int(f.Fd()), deadline)
-		at.close()
-		if err != nil {
+		if err := at.lock(int(f.Fd()), deadline); err != nil {
+			at.close()
 			return f, err
 		}
 		// A mail program may have put another file in its place before it was locked.
-		if same, err := t.names(f, u); err != nil || same {
-			if err != nil {
-				f.Close()
-				return nil, err
-			}
+		same, err := at.names(f, u.UID)
+		at.close()
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		if same {
 			return f, nil
 		}
 		if !time.Now().Before(deadline) {
@@ -126,9 +127,9 @@ func unlock(fd int) {
 // open file: one of the process would go when any other descriptor of it is closed.
 func whole(kind int16) *unix.Flock_t { return &unix.Flock_t{Type: kind} }
 
-// names reports whether the user's mailbox still is the open file.
-func (t Template) names(f *os.File, u User) (bool, error) {
-	again, err := t.Open(u)
+// names reports whether the mailbox, which has to be uid's, still is the open file.
+func (p place) names(f *os.File, uid uint32) (bool, error) {
+	again, err := p.open(uid)
 	if err != nil {
 		return false, err
 	}

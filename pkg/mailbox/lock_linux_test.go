@@ -308,11 +308,14 @@ func TestLockOfReplaced(t *testing.T) {
 		f.Close()
 	}
 	// What is locked is what names calls the mailbox.
-	f, err := template.Open(groucho)
+	at, err := template.place(groucho)
+	try(t, err)
+	defer at.close()
+	f, err := at.open(groucho.UID)
 	try(t, err)
 	defer f.Close()
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
-		if same, err := template.names(f, groucho); err != nil || !same {
+		if same, err := at.names(f, groucho.UID); err != nil || !same {
 			try(t, err)
 			return
 		}
