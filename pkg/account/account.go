@@ -138,9 +138,17 @@ func eachInFile(f func(Account)) error {
 // megabytes, and a stream has a row for each.
 var lastRead struct {
 	sync.Mutex
+	at   time.Time
 	info os.FileInfo // nil: it isn't to be used again
 	text string
 }
+
+// What is used again: a text that was read a short while ago, of a file whose last
+// change was old enough then for the next one to show in the mtime.
+const (
+	fresh   = time.Minute
+	settled = 2 * time.Second
+)
 
 // readFile returns the text of /etc/passwd, none where there is no such file.
 func readFile() (string, error) {
@@ -158,9 +166,11 @@ func readFile() (string, error) {
 	}
 	lastRead.Lock()
 	defer lastRead.Unlock()
-	if last := lastRead.info; last != nil && os.SameFile(last, info) && last.Size() == info.Size() && last.ModTime().Equal(info.ModTime()) {
+	if last := lastRead.info; last != nil && os.SameFile(last, info) && last.Size() == info.Size() &&
+		last.ModTime().Equal(info.ModTime()) && time.Since(lastRead.at) < fresh {
 		return lastRead.text, nil
 	}
+	lastRead.at = time.Now()
 	text, err := io.ReadAll(f)
 	lastRead.text, lastRead.info = string(text), info
 	if err != nil || time.Since(info.ModTime()) < settled {
@@ -168,9 +178,6 @@ func readFile() (string, error) {
 	}
 	return lastRead.text, err
 }
-
-// settled is how old a change has to be for the next one to show in the mtime.
-const settled = time.Second
 
 // find returns the first entry of that name. It parses no other line: a machine may
 // have many thousands, and a stream a row for each.

@@ -179,6 +179,8 @@ func TestReadsAgain(t *testing.T) {
 	}{
 		{"just written", func() {}, 1004},
 		{"again at once", func() { write(passwd, "1005", time.Now()) }, 1005},
+		{"in the future", func() { write(passwd, "1020", old.Add(2*time.Hour)) }, 1020},
+		{"again, without a sign", func() { write(passwd, "1021", old.Add(2*time.Hour)) }, 1021},
 		{"at rest", func() { write(passwd, "1006", old) }, 1006},
 		{"nothing shows", func() { write(passwd, "1007", old) }, 1006},
 		{"another mtime", func() { write(passwd, "1008", old.Add(time.Second)) }, 1008},
@@ -193,6 +195,11 @@ func TestReadsAgain(t *testing.T) {
 		if got := uid(c.change); got != c.want {
 			t.Errorf("%s: uid %d, want %d", c.why, got, c.want)
 		}
+	}
+	write(passwd, "10011", old.Add(time.Second))
+	lastRead.at = lastRead.at.Add(-fresh)
+	if got := uid(func() {}); got != 10011 {
+		t.Errorf("a minute later: uid %d", got)
 	}
 }
 

@@ -21,17 +21,24 @@ const (
 // they did.
 func (b *battle) keepEvidence(s *storm) {
 	s.evidence = map[id]string{}
-	victims := oldest(s.processes)
-	for _, p := range victims[:min(evidenceOnes, len(victims))] {
-		text := fmt.Sprintf(" state=%c", p.state)
-		if b.identify(p.pid) == nil {
-			parent := b.who[0].PPID
-			text += fmt.Sprintf(" ppid=%d", parent)
-			if b.identify(parent) == nil {
-				text += " parent=" + rows.EscapeProc(string(b.who[0].Comm))
-			}
+	who := &b.who[0]
+	for _, p := range oldest(s.processes) {
+		h, err := b.open(&p, who)
+		if err != nil {
+			continue
 		}
-		s.evidence[p.id] = text
+		h.Close()
+		if s.refusal(&p, who) != "" {
+			continue
+		}
+		parent := who.PPID
+		text := fmt.Sprintf(" state=%c ppid=%d", who.State, parent)
+		if b.identify(parent, who) == nil {
+			text += " parent=" + rows.EscapeProc(string(who.Comm))
+		}
+		if s.evidence[p.id] = text; len(s.evidence) == evidenceOnes {
+			return
+		}
 	}
 }
 

@@ -61,6 +61,7 @@ type battle struct {
 	now     uint64        // when it began, for Process.Recent
 	began   time.Time     // when it was ready to freeze whom it kills
 	killing bool
+	stuck   bool // somebody who was killed hasn't gone in time
 	unbound bool             // the kernel keeps nothing for others
 	who     [2]proc.Identity // of the processes that are looked at, for each's workers
 }
@@ -80,7 +81,11 @@ func newBattle(k *killer, storms []*storm, deadline time.Time) (*battle, error) 
 		s.index = map[id]int{}
 		b.byUID[s.user.UID] = append(b.byUID[s.user.UID], s)
 	}
-	if err := b.ancestors(); err != nil {
+	err = b.ancestors()
+	if err == nil {
+		err = b.identify(os.Getpid(), &b.who[1]) // makes its buffers
+	}
+	if err != nil {
 		table.Close()
 		return nil, err
 	}
@@ -103,21 +108,21 @@ func (b *battle) climb() error {
 	clear(b.own)
 	for pid := os.Getpid(); pid > 0 && !b.own[pid]; pid = b.who[0].PPID {
 		b.own[pid] = true
-		if err := b.identify(pid); err != nil {
+		if err := b.identify(pid, &b.who[0]); err != nil {
 			return fmt.Errorf("/proc/%d: %w", pid, err)
 		}
 	}
 	return nil
 }
 
-// identify reads into who[0] who has a PID.
-func (b *battle) identify(pid int) error {
+// identify reads who has a PID.
+func (b *battle) identify(pid int, who *proc.Identity) error {
 	h, err := b.table.Process(pid)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	return h.Identify(&b.who[0])
+	return h.Identify(who)
 }
 
 // each passes all processes of all storms to do, the worst storm's first, from two
@@ -184,7 +189,7 @@ func (b *battle) look() error {
 	if err := b.sweep(); err != nil {
 		return err
 	}
-	b.examine()
+	b.examine(b.DryRun || b.Max > 0)
 	due := b.storms[:0:0]
 	for _, s := range b.storms {
 		if s.due.Err = s.stillDue(b.sweeps, b.Max); s.due.Err == nil {
@@ -197,11 +202,10 @@ func (b *battle) look() error {
 	return nil
 }
 
-// examine looks at those whom the sweep has seen for a reason not to touch them, until
-// so many have none that the limit is reached: whoever is stopped is looked at again
-// then. All are looked at where their number matters.
-func (b *battle) examine() {
-	all := b.DryRun || b.Max > 0
+// examine looks at those whom the sweep has seen for a reason not to touch them: all
+// of them, where their number matters, or until so many have none that the limit is
+// reached. Whoever is to be stopped is looked at again then.
+func (b *battle) examine(all bool) {
 	for _, s := range b.storms {
 		s.fit.Store(0)
 		s.fitRecent.Store(0)
@@ -303,11 +307,13 @@ func (b *battle) fight() {
 		b.lookAgain() // much may have happened while the locks were waited for
 	}
 	if err := b.quit(); err != nil || len(b.storms) == 0 {
+		b.examine(true) // to say who remains
 		b.fail(err)
 		return
 	}
 	b.began = time.Now()
-	b.fail(errors.Join(b.freeze(), b.kill(), b.toldToEnd()))
+	fresh, err := b.freeze()
+	b.fail(errors.Join(err, b.kill(fresh), b.toldToEnd()))
 	b.letGo()
 	b.removeDotlocks()
 }
@@ -338,7 +344,7 @@ func (b *battle) fail(err error) {
 // ask sends the signal that isn't KILL to those who are there, and waits until they
 // have followed it, or the grace is over.
 func (b *battle) ask() {
-	if b.freeze() == nil {
+	if _, err := b.freeze(); err == nil {
 		b.send(b.Signal)
 	}
 	b.send(syscall.SIGCONT) // also when it came to nothing
@@ -360,14 +366,15 @@ func unbound() bool {
 }
 
 // freeze stops everybody whom the last sweep saw, and sweeps until it finds nobody
-// new. A storm that brings new ones for ever is killed while it does.
-func (b *battle) freeze() error {
+// new. A storm that brings new ones for ever is killed while it does: fresh is how many
+// it found last.
+func (b *battle) freeze() (fresh int, err error) {
 	begin := time.Now()
 	for again := false; ; again = true {
-		stopped, _ := b.stop()
+		fresh, _ = b.stop()
 		took := time.Since(begin)
-		if stopped == 0 && again && b.settled() || took > freezeMost || b.over() {
-			return nil
+		if fresh == 0 && again && b.settled() || took > freezeMost || b.over() {
+			return fresh, nil
 		}
 		switch {
 		case took > freezeFast:
@@ -378,21 +385,20 @@ func (b *battle) freeze() error {
 			time.Sleep(yield)
 		}
 		if err := b.sweep(); err != nil {
-			return err
+			return fresh, err
 		}
 	}
 }
 
-// kill kills all who are stopped, and whoever comes, until none is left.
-func (b *battle) kill() error {
+// kill kills all who are stopped, and whoever comes, until none is left. fresh of
+// them came last.
+func (b *battle) kill(fresh int) error {
 	b.killing = true
 	// One process that forks and ends all the time can slip past a sweep, so two
 	// in a row have to find nobody.
-	for empty, fresh := 0, 0; empty < 2; {
+	for empty := 0; empty < 2; {
 		b.send(syscall.SIGKILL)
-		if fresh == 0 {
-			b.await()
-		} else {
+		if fresh > 0 || !b.await() {
 			b.rest()
 		}
 		err := b.sweep()
@@ -412,18 +418,21 @@ func (b *battle) kill() error {
 
 // await waits until those who were killed have gone, one after the other, for patience
 // at most, for others may come. A sweep meanwhile would take from them the processor
-// that they need for it.
-func (b *battle) await() {
+// that they need for it. It reports whether it has waited for anybody: it doesn't any
+// more once patience wasn't enough, for who is stuck would delay all others each time.
+func (b *battle) await() (waited bool) {
 	end := time.Now().Add(patience)
 	for _, s := range b.storms {
 		for i := range s.processes {
 			for p := &s.processes[i]; p.killed && !b.hasGone(p); time.Sleep(pause) {
-				if b.over() || time.Now().After(end) {
-					return
+				if b.stuck = b.stuck || time.Now().After(end); b.stuck || b.over() {
+					return waited
 				}
+				waited = true
 			}
 		}
 	}
+	return waited
 }
 
 // hasGone looks whether a process is there any more.

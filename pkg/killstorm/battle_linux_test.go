@@ -247,8 +247,7 @@ func TestTakesNoMemory(t *testing.T) {
 	s.reserve()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	must(b.freeze())
-	must(b.kill())
+	must(b.kill(freeze(b)))
 	runtime.ReadMemStats(&after)
 	if living(storm) != 0 {
 		t.Errorf("%d live", living(storm))

@@ -38,6 +38,12 @@ func ready(t *testing.T, uid uint32, comm string, change func(*killer)) (*battle
 	return b, s
 }
 
+func freeze(b *battle) (fresh int) {
+	fresh, err := b.freeze()
+	must(err)
+	return fresh
+}
+
 // until polls.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -77,7 +83,7 @@ func TestBystander(t *testing.T) {
 	}
 	b.stop()
 	b.send(syscall.SIGKILL)
-	must(b.kill())
+	must(b.kill(0))
 	if living(storm) != 0 || living(leaver) != 1 || len(s.remaining(b.sweeps)) != 0 {
 		t.Errorf("%d of the storm live, %d of one bystander; remaining %+v", living(storm), living(leaver), s.remaining(b.sweeps))
 	}
@@ -313,7 +319,7 @@ func TestLastKillTriesAgain(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 3, uid, "plain", name("A"), nil)
 	b, _ := ready(t, uid, name("A"), nil)
-	must(b.freeze())
+	freeze(b)
 	var limit unix.Rlimit
 	must(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	none := limit
@@ -367,12 +373,19 @@ func TestAwait(t *testing.T) {
 	if b.await(); time.Since(begin) < patience || living(storm) != 9 {
 		t.Errorf("%s; %d live", time.Since(begin), living(storm))
 	}
-	b.signals <- syscall.SIGTERM
-	if b.await(); b.told == nil {
-		t.Error("told to end it waits on")
+	if begin = time.Now(); b.await() {
+		t.Error("it waits again for who is stuck")
 	}
-	b.told, s.processes[4].killed = nil, false
-	must(b.freeze())
+	until(t, "told to end it doesn't wait on", func() bool {
+		b.stuck, b.told, begin = false, nil, time.Now()
+		select {
+		case b.signals <- syscall.SIGTERM:
+		default: // it wasn't heeded
+		}
+		return !b.await() && b.told != nil && time.Since(begin) < patience
+	})
+	b.stuck, b.told, s.processes[4].killed = false, nil, false
+	freeze(b)
 	b.send(syscall.SIGKILL)
 	until(t, "they have gone", func() bool {
 		b.await()
@@ -398,11 +411,70 @@ func TestFreezeEnds(t *testing.T) {
 	defer func(most time.Duration) { freezeMost = most }(freezeMost)
 	freezeMost = 0
 	must(b.sweep())
-	if must(b.freeze()); len(s.processes) == len(storm) {
-		t.Error("it has frozen all")
+	fresh := freeze(b)
+	if len(s.processes) == len(storm) || fresh == 0 {
+		t.Errorf("it has frozen %d, %d at last", len(s.processes), fresh)
 	}
-	if must(b.kill()); living(storm) != 0 || !s.processes[len(storm)-1].late {
-		t.Errorf("%d live; the last to come: %+v", living(storm), s.processes[len(storm)-1])
+	must(b.kill(fresh))
+	if last := s.processes[len(s.processes)-1]; living(storm) != 0 || !last.late {
+		t.Errorf("%d live; the last to come: %+v", living(storm), last)
+	}
+}
+
+// Between two looks others have the processor, also where nobody can be waited for.
+func TestRests(t *testing.T) {
+	uid := who(t)
+	victims(t, 2, uid, "plain", name("F"), nil)
+	b, s := ready(t, uid, name("F"), nil)
+	for i := range s.processes {
+		s.processes[i].stopped, s.processes[i].denied = true, unix.EPERM
+	}
+	before, begin := b.sweeps, time.Now()
+	b.deadline = begin.Add(200 * time.Millisecond)
+	must(b.kill(0))
+	if n, most := b.sweeps-before, int(time.Since(begin)/pause); n < 2 || n > most {
+		t.Errorf("%d sweeps where %d are the most", n, most)
+	}
+}
+
+// Told to end before anybody is frozen it says rightly who remains.
+func TestToldBeforeCounts(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: changes uid")
+	}
+	uid := who(t)
+	comm := name("G")
+	victims(t, 20, uid, "plain", comm, nil)
+	victims(t, 5, 0, "setuid", comm, nil)
+	b, s := ready(t, uid, comm, nil)
+	b.signals <- syscall.SIGTERM
+	b.fight()
+	if n := len(s.remaining(b.sweeps)); n != 20 || s.refusals() != "5 "+otherUID {
+		t.Errorf("%d remain, refused %q", n, s.refusals())
+	}
+}
+
+// What is kept of the first is of the first victims.
+func TestEvidenceOfVictims(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: changes uid")
+	}
+	uid := who(t)
+	comm := name("H")
+	victims(t, evidenceOnes, 0, "setuid", comm, nil)
+	victims(t, 2, uid, "plain", comm, nil)
+	b, s := ready(t, uid, comm, func(k *killer) { k.Max = 0 })
+	for i := range s.processes {
+		s.processes[i].refused = "" // as if it hadn't looked at any
+	}
+	b.keepEvidence(s)
+	if len(s.evidence) != 2 {
+		t.Errorf("of %d", len(s.evidence))
+	}
+	for _, text := range s.evidence {
+		if !strings.HasPrefix(text, " state=S ppid=") && !strings.HasPrefix(text, " state=R ppid=") || !strings.Contains(text, " parent=") {
+			t.Errorf("%q", text)
+		}
 	}
 }
 

@@ -150,7 +150,7 @@ func (f *draft) dress(from *os.File, as unix.Stat_t) (lost []error, err error) {
 		return nil, err
 	}
 	// What the archive directory has for new files isn't the mailbox's, acl(5).
-	if _, err := unix.Fgetxattr(int(f.Fd()), accessList, nil); err == nil {
+	if _, err := unix.Fgetxattr(int(f.Fd()), accessList, nil); err != unix.ENODATA && err != unix.EOPNOTSUPP {
 		_ = unix.Fremovexattr(int(f.Fd()), accessList)
 	}
 	if err := f.Chmod(os.FileMode(as.Mode & 0o777)); err != nil {

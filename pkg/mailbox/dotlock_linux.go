@@ -71,7 +71,7 @@ func (p place) dotlocked() bool {
 func (p place) dotlockChanged() (time.Time, error) {
 	var st unix.Statx_t
 	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(p.dir), uintptr(unsafe.Pointer(&p.lockZ[0])),
-		unix.AT_SYMLINK_NOFOLLOW, unix.STATX_CTIME, uintptr(unsafe.Pointer(&st)), 0)
+		unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_CTIME, uintptr(unsafe.Pointer(&st)), 0)
 	if errno == unix.ENOSYS || errno == unix.EPERM {
 		var st unix.Stat_t
 		err := unix.Fstatat(p.dir, p.lockName, &st, unix.AT_SYMLINK_NOFOLLOW)
