@@ -61,7 +61,7 @@ type battle struct {
 	now     uint64        // when it began, for Process.Recent
 	began   time.Time     // when it was ready to freeze whom it kills
 	killing bool
-	stuck   bool // somebody who was killed hasn't gone in time
+	stuck   bool             // somebody who was killed hasn't gone in time
 	unbound bool             // the kernel keeps nothing for others
 	who     [2]proc.Identity // of the processes that are looked at, for each's workers
 }
