@@ -185,6 +185,13 @@ func state(pid int) string {
 	return string(rest[:1])
 }
 
+// ended reports whether nothing is left of a process but its zombie: its first thread
+// is one while others still end.
+func ended(pid int) bool {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return bytes.Contains(text, []byte("\nState:\tZ")) && bytes.Contains(text, []byte("\nThreads:\t1\n"))
+}
+
 // living counts those that are neither gone nor zombies.
 func living(all []*exec.Cmd) (n int) {
 	for _, cmd := range all {
@@ -419,7 +426,7 @@ func TestToldToEnd(t *testing.T) {
 		cmd, in, out, problems := start(t, []string{"--signal", "TERM"}, nil)
 		row := fresh(due(uid, comm, "9"))
 		io.WriteString(in, header+row+header+strings.Replace(row, comm, name("n"), 1)) // and one that must not be begun
-		for i := 0; state(willing.Process.Pid) != "Z"; i++ {                           // then it is in the midst of its 5 s of grace
+		for i := 0; !ended(willing.Process.Pid); i++ {                                 // then it is in the midst of its 5 s of grace
 			if time.Sleep(10 * time.Millisecond); i > 1000 {
 				t.Fatalf("%s: it doesn't begin: %s%s", sig, out, problems)
 			}
