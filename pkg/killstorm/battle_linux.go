@@ -421,11 +421,14 @@ func (b *battle) kill(fresh int) error {
 // that they need for it. It reports whether it has waited for anybody: it doesn't any
 // more once patience wasn't enough, for who is stuck would delay all others each time.
 func (b *battle) await() (waited bool) {
+	if b.stuck {
+		return false
+	}
 	end := time.Now().Add(patience)
 	for _, s := range b.storms {
 		for i := range s.processes {
 			for p := &s.processes[i]; p.killed && !b.hasGone(p); time.Sleep(pause) {
-				if b.stuck = b.stuck || time.Now().After(end); b.stuck || b.over() {
+				if b.stuck = time.Now().After(end); b.stuck || b.over() {
 					return waited
 				}
 				waited = true
