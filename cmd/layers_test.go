@@ -17,6 +17,7 @@ func TestLayers(t *testing.T) {
 		"account": {"proc"}, // getent is started at normal priority
 		"filter":  {"rows"},
 		"state":   {"filter"},
+		"pause":   {"filter", "rows", "state"},
 		"titles":  {"account", "filter", "glob"},
 		"metrics": {"filter", "state"},
 	}
