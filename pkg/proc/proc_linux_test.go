@@ -382,6 +382,7 @@ func TestPartialView(t *testing.T) {
 		return
 	}
 	const hidden = "mounted with hidepid: the processes of other users can't be seen"
+	const merged = "seen from a user namespace of another process table: accounts can't be told apart"
 	for _, c := range []struct{ script, want string }{
 		{`"$0" -test.run=TestPartialView`, "<nil>"}, // a container's own table is whole
 		{`umount /proc; "$0" -test.run=TestPartialView`, ""},
@@ -393,8 +394,15 @@ func TestPartialView(t *testing.T) {
 		{`mount -o remount,hidepid=2,gid=777 /proc; setpriv --reuid 12345 --regid 12345 --groups 777 "$0" -test.run=TestPartialView`, "<nil>"},
 		{`mount -o remount,hidepid=4,gid=777 /proc; setpriv --reuid 12345 --regid 12345 --groups 777 "$0" -test.run=TestPartialView`, "/proc: " + hidden},
 		{`setpriv --reuid 12345 --regid 12345 --clear-groups "$0" -test.run=TestPartialView`, "<nil>"},
+		{`unshare --user --map-root-user "$0" -test.run=TestPartialView`, "/proc: " + merged},
+		{`unshare --user "$0" -test.run=TestPartialView`, "/proc: " + merged},
+		{`setpriv --reuid 12345 --regid 12345 --clear-groups unshare --user --map-root-user "$0" -test.run=TestPartialView`, "/proc: " + merged},
+		{`setpriv --reuid 12345 --regid 12345 --clear-groups unshare --user "$0" -test.run=TestPartialView`, "/proc: " + merged},
+		// A container of its own, whose PID 1 is in the same user namespace.
+		{`unshare --user --map-root-user --pid --fork --kill-child --mount-proc "$0" -test.run=TestPartialView`, "<nil>"},
+		{`setpriv --reuid 12345 --regid 12345 --clear-groups unshare --user --map-current-user --pid --fork --kill-child --mount-proc "$0" -test.run=TestPartialView`, "<nil>"},
 	} {
-		out := inNamespaces(t, "TestPartialView", "chmod 755 \"${0%/*}\"; "+c.script)
+		out := inNamespaces(t, "TestPartialView", "chmod 755 \"${0%/*}\" \"${0%/*/*}\"; "+c.script)
 		if _, result, _ := strings.Cut(out, "result: "); c.want != "" && !strings.HasPrefix(result, c.want+"\n") {
 			t.Errorf("%s: %q; want %s", c.script, out, c.want)
 		} else if c.want == "" && (strings.HasPrefix(result, "<nil>") || result == "") {

@@ -61,8 +61,39 @@ func (t *Table) check() error {
 	} else if hides {
 		return errors.New("mounted with hidepid: the processes of other users can't be seen")
 	}
+	return t.checkUsers()
+}
+
+// checkUsers returns an error if accounts can't be told apart: in a user namespace
+// within that of the table, user_namespaces(7), every account without a mapping is
+// the same overflow uid. A container is whole if its PID 1 is in our user namespace.
+func (t *Table) checkUsers() error {
+	var own, first unix.Stat_t
+	if err := unix.Fstatat(t.proc, "self/ns/user", &own, 0); err != nil {
+		if err == unix.ENOENT { // a kernel without user namespaces
+			return nil
+		}
+		return fmt.Errorf("self/ns/user: %w", err)
+	}
+	if unix.Fstatat(t.proc, "1/ns/user", &first, 0) == nil {
+		if own.Dev != first.Dev || own.Ino != first.Ino {
+			return errMerged
+		}
+		return nil
+	}
+	// An ordinary user can't look at PID 1. He sees every uid unless his own
+	// namespace maps them.
+	uids, err := t.read("self/uid_map")
+	if err != nil {
+		return fmt.Errorf("self/uid_map: %w", err)
+	}
+	if strings.Join(strings.Fields(string(uids)), " ") != "0 0 4294967295" {
+		return errMerged
+	}
 	return nil
 }
+
+var errMerged = errors.New("seen from a user namespace of another process table: accounts can't be told apart")
 
 // hides reports whether the mount option hidepid keeps processes from us. It
 // doesn't from who may trace every process, nor (but for hidepid=ptraceable)
