@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,9 +25,17 @@ import (
 
 // An Account is an entry of the name service, passwd(5).
 type Account struct {
-	Name string
-	UID  uint32
-	Home string
+	Name  string
+	UID   uint32
+	Home  string
+	Shell string // "" is /bin/sh
+}
+
+// ForbidsLogin reports whether the account's shell lets nobody log in: nologin(8) or
+// false(1), wherever it is installed.
+func (a Account) ForbidsLogin() bool {
+	shell := path.Base(a.Shell)
+	return shell == "nologin" || shell == "false"
 }
 
 // ErrNone is the error of an account that the name service says it doesn't have.
@@ -203,7 +212,7 @@ func parse(line string) (Account, bool) {
 		return Account{}, false
 	}
 	uid, err := strconv.ParseUint(words[2], 10, 32)
-	return Account{Name: words[0], UID: uint32(uid), Home: words[5]}, err == nil
+	return Account{Name: words[0], UID: uint32(uid), Home: words[5], Shell: words[6]}, err == nil
 }
 
 // getent asks for keys, names or uids, all in one call. Where there is no getent

@@ -57,11 +57,11 @@ func TestByUIDs(t *testing.T) {
 `+ldap)
 	got, err := ByUIDs([]uint32{0, 1004, 2000, 3000, 5000, 4294967294})
 	want := map[uint32]Account{
-		0:          {"root", 0, "/root"},
-		1004:       {"groucho", 1004, "/home/groucho"},
-		2000:       {"harpo", 2000, "/home/harpo"},
-		3000:       {"4711", 3000, "/home/4711"},
-		4294967294: {"last", 4294967294, "/last"},
+		0:          {"root", 0, "/root", "/bin/sh"},
+		1004:       {"groucho", 1004, "/home/groucho", "/bin/sh"},
+		2000:       {"harpo", 2000, "/home/harpo", "/bin/sh"},
+		3000:       {"4711", 3000, "/home/4711", ""},
+		4294967294: {"last", 4294967294, "/last", ""},
 	}
 	if !maps.Equal(got, want) || err != nil {
 		t.Errorf("got %v, %v", got, err)
@@ -132,10 +132,10 @@ func TestNoGetent(t *testing.T) {
 func TestByName(t *testing.T) {
 	services(t, file, ldap)
 	for name, want := range map[string]Account{
-		"root":    {"root", 0, "/root"},
-		"toor":    {"toor", 0, "/root"},
-		"groucho": {"groucho", 1004, "/home/groucho"},
-		"harpo":   {"harpo", 2000, "/home/harpo"},
+		"root":    {"root", 0, "/root", "/bin/sh"},
+		"toor":    {"toor", 0, "/root", "/bin/sh"},
+		"groucho": {"groucho", 1004, "/home/groucho", "/bin/sh"},
+		"harpo":   {"harpo", 2000, "/home/harpo", "/bin/sh"},
 	} {
 		if got, err := ByName(name); got != want || err != nil {
 			t.Errorf("%s: %v, %v", name, got, err)
@@ -215,25 +215,25 @@ func TestResolve(t *testing.T) {
 		want   Account
 		err    string
 	}{
-		{ldap, "groucho", 1004, Account{"groucho", 1004, "/home/groucho"}, ""},
-		{ldap, "groucho", unknown, Account{"groucho", 1004, "/home/groucho"}, ""},
-		{ldap, "harpo", 2000, Account{"harpo", 2000, "/home/harpo"}, ""},
-		{ldap, "toor", 0, Account{"toor", 0, "/root"}, ""},
+		{ldap, "groucho", 1004, Account{"groucho", 1004, "/home/groucho", "/bin/sh"}, ""},
+		{ldap, "groucho", unknown, Account{"groucho", 1004, "/home/groucho", "/bin/sh"}, ""},
+		{ldap, "harpo", 2000, Account{"harpo", 2000, "/home/harpo", "/bin/sh"}, ""},
+		{ldap, "toor", 0, Account{"toor", 0, "/root", "/bin/sh"}, ""},
 		{ldap, "groucho", 1005, Account{}, "account groucho has uid 1004 and not 1005"},
 		{ldap, "groucho", 0, Account{}, "account groucho has uid 1004 and not 0"},
 		{ldap, "zeppo", 5000, Account{}, "user zeppo: no such account"},
 		{ldap, "zeppo", unknown, Account{}, "user zeppo: no such account"},
-		{ldap, "5000", 5000, Account{"5000", 5000, ""}, ""},
+		{ldap, "5000", 5000, Account{"5000", 5000, "", ""}, ""},
 		{ldap, "2000", 2000, Account{}, "uid 2000 is account harpo"},
 		{ldap, "1004", 1004, Account{}, "uid 1004 is account groucho"},
 		{ldap, "5000", 5001, Account{}, "user 5000: no such account"},
 		{ldap, "5000", unknown, Account{}, "user 5000: no such account"},
 		// In silence the uid is enough, but not the uid alone.
-		{silent, "groucho", 1004, Account{"groucho", 1004, "/home/groucho"}, ""},
-		{silent, "harpo", 2000, Account{"harpo", 2000, ""}, ""},
+		{silent, "groucho", 1004, Account{"groucho", 1004, "/home/groucho", "/bin/sh"}, ""},
+		{silent, "harpo", 2000, Account{"harpo", 2000, "", ""}, ""},
 		{silent, "harpo", unknown, Account{}, "name service: getent: exit status 1"},
 		{silent, "groucho", 1005, Account{}, "account groucho has uid 1004 and not 1005"},
-		{silent, "2000", 2000, Account{"2000", 2000, ""}, "name service: getent: exit status 1"},
+		{silent, "2000", 2000, Account{"2000", 2000, "", ""}, "name service: getent: exit status 1"},
 		{silent, "1004", 1004, Account{}, "uid 1004 is account groucho"},
 	} {
 		services(t, file, c.script)
@@ -271,4 +271,15 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q: %+v", line, a)
 		}
 	})
+}
+
+func TestForbidsLogin(t *testing.T) {
+	for shell, want := range map[string]bool{
+		"/usr/sbin/nologin": true, "/sbin/nologin": true, "/bin/false": true, "/usr/bin/false": true,
+		"/bin/bash": false, "": false, "/usr/bin/falsey": false,
+	} {
+		if (Account{Shell: shell}).ForbidsLogin() != want {
+			t.Errorf("%q: forbids login %v; want %v", shell, !want, want)
+		}
+	}
 }
