@@ -8,18 +8,21 @@ import (
 	"testing"
 )
 
-// TestLayers holds the packages to who may import whom: a tool never another tool,
-// the shared packages only what is listed here, and each library of others one
+// TestLayers checks who imports whom: a tool never imports another tool, a shared
+// package only what is listed here, and each library of others belongs to the one
 // package that knows its traps.
 func TestLayers(t *testing.T) {
 	shared := map[string][]string{
-		"rows": nil, "proc": nil, "mailbox": nil, "glob": nil,
-		"account": {"proc"}, // getent is started at normal priority
-		"filter":  {"rows"},
-		"state":   {"filter"},
-		"pause":   {"filter", "rows", "state"},
-		"titles":  {"account", "filter", "glob"},
-		"metrics": {"filter", "state"},
+		"rows": nil, "trusted": nil, "proc": nil, "mailbox": nil, "syslog": nil,
+		"child":   {"proc"}, // children are started at normal priority
+		"table":   {"trusted", "rows"},
+		"logs":    {"child", "rows"},
+		"state":   {"trusted"},
+		"metrics": {"trusted"},
+		"account": {"child", "proc"},
+		"filter":  {"rows", "trusted"},
+		"titles":  {"account", "table", "trusted"},
+		"pause":   {"trusted", "table", "rows"},
 	}
 	only := map[string][]string{
 		"github.com/gocarina/gocsv":  {"rows"},
@@ -54,6 +57,23 @@ func TestLayers(t *testing.T) {
 					t.Errorf("%s imports %s", words[0], imported)
 				}
 			}
+		}
+	}
+}
+
+// TestStateAndMetricsAreSmall checks that what keeps state links no library for
+// command lines.
+func TestStateAndMetricsAreSmall(t *testing.T) {
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("no go in PATH")
+	}
+	text, err := exec.Command("go", "list", "-deps", "stormcheck/pkg/state", "stormcheck/pkg/metrics").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range strings.Lines(string(text)) {
+		if strings.HasPrefix(name, "github.com/urfave/cli") || strings.HasPrefix(name, "stormcheck/pkg/filter") {
+			t.Errorf("state and metrics link %s", name)
 		}
 	}
 }

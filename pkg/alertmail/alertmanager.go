@@ -20,6 +20,7 @@ import (
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/trusted"
 )
 
 const (
@@ -77,7 +78,7 @@ func isPrivate(address string) bool {
 func (a Alertmanagers) client() (*http.Client, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if a.CAFile != "" {
-		text, err := filter.ReadTrusted(a.CAFile)
+		text, err := trusted.Read(a.CAFile)
 		if err != nil {
 			return nil, err
 		}
@@ -98,7 +99,7 @@ func (a Alertmanagers) bearer() (string, error) {
 	if a.TokenFile == "" {
 		return "", nil
 	}
-	text, err := filter.ReadTrusted(a.TokenFile)
+	text, err := trusted.Read(a.TokenFile)
 	if err != nil {
 		return "", err
 	}

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"stormcheck/pkg/filter"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/trusted"
 )
 
 // Bounds of what is looked for in logs.
@@ -233,7 +233,7 @@ func (s *search) file(path string) error {
 func openLog(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, filter.Cause(err))
+		return nil, fmt.Errorf("%s: %w", path, trusted.Cause(err))
 	}
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		f.Close()

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
+	"stormcheck/pkg/trusted"
 )
 
 // journal searches the journal of systemd, the newest entry first, so that what a
@@ -38,7 +38,7 @@ func (s *search) journal() error {
 	case late || !ended && len(s.open()) > 0:
 		return errBound
 	case ended && err != nil && !cmd.ProcessState.Success():
-		return fmt.Errorf("journalctl: %w: %q", filter.Cause(err), strings.TrimSpace(string(said.text)))
+		return fmt.Errorf("journalctl: %w: %q", trusted.Cause(err), strings.TrimSpace(string(said.text)))
 	}
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"time"
 
-	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
+	"stormcheck/pkg/trusted"
 )
 
 // mailer gives the message to the mailer. Nothing but status 0 says that it was
@@ -104,7 +104,7 @@ func startCause(err error) error {
 	if errors.As(err, &search) {
 		return search.Err
 	}
-	return filter.Cause(err)
+	return trusted.Cause(err)
 }
 
 // A head keeps the first size bytes of what is written to it.

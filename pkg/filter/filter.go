@@ -15,7 +15,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/trusted"
 )
 
 // Version is set by install.sh, from git describe.
@@ -41,6 +41,14 @@ type Env struct {
 	Out    io.Writer
 	Report func(error) // prints a problem; the tool goes on, and ends with status 1
 	Warn   func(error) // prints what is no failure
+}
+
+// Unfit reports the faults of a configuration file and returns ErrUnfit.
+func (e Env) Unfit(faults []error) error {
+	for _, fault := range faults {
+		e.Report(fault)
+	}
+	return ErrUnfit
 }
 
 // A Tool describes one tool of the suite to New.
@@ -142,7 +150,7 @@ func Status(app *cli.App, args []string) int {
 		status = failed
 	}
 	if out.err != nil {
-		say(app, fmt.Errorf("<stdout>: %w", Cause(out.err)))
+		say(app, fmt.Errorf("<stdout>: %w", trusted.Cause(out.err)))
 		status = max(status, failed)
 	}
 	return status
@@ -197,16 +205,6 @@ func dashed(name string) string {
 		return "-" + name
 	}
 	return "--" + name
-}
-
-// Cause returns what the system said, without the call and path around it,
-// for a message that names the file already.
-func Cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }
 
 // own makes cli's flags ours: one that isn't repeatable is refused when it is

@@ -6,12 +6,10 @@ import (
 	"io"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/trusted"
 )
 
 // lockWait is how long a log's lock is waited for.
@@ -66,7 +64,7 @@ func (l *Log) Flush() error {
 	}
 	defer f.Close()
 	if err := l.append(f); err != nil {
-		return fmt.Errorf("%s: %w", l.Path, Cause(err))
+		return fmt.Errorf("%s: %w", l.Path, trusted.Cause(err))
 	}
 	return nil
 }
@@ -98,11 +96,11 @@ func (l *Log) append(f *os.File) error {
 // open returns the locked file, which is empty or begins with the header.
 func (l *Log) open() (*os.File, error) {
 	for {
-		f, err := OpenTrusted(l.Path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+		f, err := trusted.Open(l.Path, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, err
 		}
-		err = Lock(f, lockWait)
+		err = trusted.Lock(f, lockWait)
 		if err == nil {
 			var fit bool
 			if fit, err = l.fit(f); fit {
@@ -111,7 +109,7 @@ func (l *Log) open() (*os.File, error) {
 		}
 		f.Close()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", l.Path, Cause(err))
+			return nil, fmt.Errorf("%s: %w", l.Path, trusted.Cause(err))
 		}
 	}
 }
@@ -140,18 +138,4 @@ func (l *Log) fit(f *os.File) (bool, error) {
 		return false, err
 	}
 	return false, os.Remove(l.Path)
-}
-
-// Lock takes an exclusive lock on f, and waits for it at most so long. It is a lock
-// of the whole process, and goes when any descriptor of the file is closed.
-func Lock(f *os.File, wait time.Duration) error {
-	for deadline := time.Now().Add(wait); ; time.Sleep(5 * time.Millisecond) {
-		err := unix.FcntlFlock(f.Fd(), unix.F_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
-		if err != syscall.EAGAIN && err != syscall.EACCES {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("locked by another for over %s", wait)
-		}
-	}
 }

@@ -107,8 +107,9 @@ func run(c *cli.Context, env filter.Env) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.Titles, err = titles.Load(path, env.Report); err != nil {
-		return err
+	var faults []error
+	if o.Titles, faults = titles.Load(path); len(faults) > 0 {
+		return env.Unfit(faults)
 	}
 	if o.Titles != nil {
 		if err := o.Titles.Resolve(); err != nil {

@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"stormcheck/pkg/trusted"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"stormcheck/pkg/filter"
 )
 
 // An archive is the archive directory, being opened: it may lie on a file server
@@ -75,7 +74,7 @@ func openDirectory(path string) (*directory, error) {
 		err = errors.New("not a directory or a symbolic link to one")
 	}
 	if err != nil {
-		return nil, filter.Cause(err)
+		return nil, trusted.Cause(err)
 	}
 	if err := checkDirectory(f); err != nil {
 		f.Close()
@@ -88,7 +87,7 @@ func checkDirectory(f *os.File) error {
 	st, err := stat(f)
 	switch {
 	case err != nil:
-		return filter.Cause(err)
+		return trusted.Cause(err)
 	case st.Uid != uint32(os.Geteuid()):
 		return fmt.Errorf("belongs to uid %d and not to %d", st.Uid, os.Geteuid())
 	case st.Mode&0o022 != 0:

@@ -14,6 +14,7 @@ import (
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/mailbox"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/trusted"
 )
 
 // Run takes a stream through mailarchive.
@@ -169,7 +170,7 @@ func (j *job) run() {
 		err = dir.list(!j.DryRun)
 	}
 	if err != nil {
-		j.fail(fmt.Errorf("%s: %w", j.Dir, filter.Cause(err)))
+		j.fail(fmt.Errorf("%s: %w", j.Dir, trusted.Cause(err)))
 		return
 	}
 	for _, template := range j.Mailboxes {

@@ -11,12 +11,10 @@ import (
 	"io"
 	"math"
 	"os"
+	"stormcheck/pkg/trusted"
 	"strconv"
 	"strings"
 	"time"
-
-	"stormcheck/pkg/filter"
-	"stormcheck/pkg/state"
 )
 
 // Kinds of a metric.
@@ -113,22 +111,22 @@ const lockWait = 5 * time.Second
 // Update replaces the file path by what next makes of its past, which is empty
 // where there is no file. It has mode 0644, for the collector is another user, and
 // is on the disk when Update returns nil; otherwise it is as it was. path and what
-// is used beside it, path.lock and path.new, must be as filter.OpenTrusted wants
+// is used beside it, path.lock and path.new, must be as trusted.Open wants
 // them. The collector passes over what doesn't end in .prom.
 func Update(path string, next func(Past) *Text) error {
-	lock, err := filter.OpenTrusted(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := trusted.Open(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	if err := filter.Lock(lock, lockWait); err != nil {
+	if err := trusted.Lock(lock, lockWait); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	there, err := read(path)
 	if err != nil {
 		return err
 	}
-	return state.Replace(path, next(parse(there)).Bytes(), 0o644)
+	return trusted.Replace(path, next(parse(there)).Bytes(), 0o644)
 }
 
 // maxSize is the size in bytes above which a file isn't one of ours.
@@ -136,7 +134,7 @@ const maxSize = 1 << 20
 
 // read returns the contents of a file, nil where there is none or too much.
 func read(path string) ([]byte, error) {
-	f, err := filter.OpenTrusted(path, os.O_RDONLY, 0)
+	f, err := trusted.Open(path, os.O_RDONLY, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -146,7 +144,7 @@ func read(path string) ([]byte, error) {
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, filter.Cause(err))
+		return nil, fmt.Errorf("%s: %w", path, trusted.Cause(err))
 	}
 	if len(text) > maxSize {
 		return nil, nil

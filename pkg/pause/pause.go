@@ -13,9 +13,9 @@ import (
 	"slices"
 	"time"
 
-	"stormcheck/pkg/filter"
 	"stormcheck/pkg/rows"
-	"stormcheck/pkg/state"
+	"stormcheck/pkg/table"
+	"stormcheck/pkg/trusted"
 )
 
 // Any stands for every user, or for every process name. A user or process whose
@@ -48,7 +48,7 @@ func (l List) Paused(user, proc string, now time.Time) (until time.Time, paused 
 // an error everything has to be taken as paused: the file is not root's alone, or
 // unfit.
 func Read(path string) (List, error) {
-	text, err := filter.ReadTrusted(path)
+	text, err := trusted.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -63,7 +63,7 @@ var columns = []string{"until", "user", "proc"}
 // parse reads the text of the file at path. The error joins all faults.
 func parse(path, text string) (list List, err error) {
 	var header []string
-	faults := filter.ReadTable(path, text,
+	faults := table.Read(path, text,
 		func(_ int, cells []string) (faults []error) {
 			header = cells
 			for _, name := range columns {
@@ -133,5 +133,5 @@ func Write(path string, list List) error {
 	if _, err := parse(path, text.String()); err != nil {
 		return err // what no reader would take must not be written
 	}
-	return state.Replace(path, text.Bytes(), 0o600)
+	return trusted.Replace(path, text.Bytes(), 0o600)
 }

@@ -64,8 +64,9 @@ func run(c *cli.Context, env filter.Env) (err error) {
 	case path != "" && input != "":
 		return filter.Usagef("--titles: text of ps has none")
 	case input == "":
-		if o.Titles, err = titles.Load(path, env.Report); err != nil {
-			return err
+		var faults []error
+		if o.Titles, faults = titles.Load(path); len(faults) > 0 {
+			return env.Unfit(faults)
 		}
 	}
 	switch {

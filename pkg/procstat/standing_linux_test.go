@@ -19,6 +19,7 @@ import (
 
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/trusted"
 )
 
 // TestMain makes this binary procstat, where it is told to.
@@ -327,7 +328,7 @@ func TestStandingWithMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := filter.Lock(lock, time.Second); err != nil {
+	if err := trusted.Lock(lock, time.Second); err != nil {
 		t.Fatal(err)
 	}
 	cmd, out, problems := procstat(t, "--every 100ms --host moscow --metrics "+path, nil)

@@ -10,12 +10,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
-	"syscall"
+	"stormcheck/pkg/trusted"
 	"time"
-
-	"stormcheck/pkg/filter"
 )
 
 // MaxSize is the size in bytes above which a table is neither written nor read.
@@ -32,17 +29,17 @@ type Table struct {
 // Open waits for the lock of the table, path.lock, and returns the rows of path:
 // the cells of columns in their order, "" for one that the file lacks (another
 // version wrote it). A file that isn't there has no rows. Both files must be as
-// filter.OpenTrusted wants them.
+// trusted.Open wants them.
 //
 // What can't be read as a table is moved to path.bad. Then there is an error and a
 // Table, to begin anew; with any other error the Table is nil.
 func Open(path string, columns []string, wait time.Duration) (*Table, [][]string, error) {
-	lock, err := filter.OpenTrusted(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := trusted.Open(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, nil, err
 	}
 	t := &Table{path: path, columns: columns, lock: lock}
-	if err := filter.Lock(lock, wait); err != nil {
+	if err := trusted.Lock(lock, wait); err != nil {
 		lock.Close()
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -64,7 +61,7 @@ func Open(path string, columns []string, wait time.Duration) (*Table, [][]string
 
 // read returns what is in the file, nil if it isn't there.
 func read(path string) ([]byte, error) {
-	f, err := filter.OpenTrusted(path, os.O_RDONLY, 0)
+	f, err := trusted.Open(path, os.O_RDONLY, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -74,7 +71,7 @@ func read(path string) ([]byte, error) {
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, MaxSize+1)) // more of it isn't a table
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, filter.Cause(err))
+		return nil, fmt.Errorf("%s: %w", path, trusted.Cause(err))
 	}
 	return text, nil
 }
@@ -122,63 +119,10 @@ func (t *Table) Write(rows [][]string) error {
 	if bytes.Equal(text.Bytes(), t.there) {
 		return nil
 	}
-	if err := Replace(t.path, text.Bytes(), 0o600); err != nil {
+	if err := trusted.Replace(t.path, text.Bytes(), 0o600); err != nil {
 		return err
 	}
 	t.there = text.Bytes()
-	return nil
-}
-
-// Replace puts a file with this text and mode in the place of path, on the disk,
-// too, when it returns nil. The file beside it on the way there, path.new, has that
-// one name, so only one process at a time may do this: who has a lock. One that a
-// crash has left is removed.
-func Replace(path string, text []byte, mode os.FileMode) error {
-	if err := replace(path, text, mode); err != nil {
-		return fmt.Errorf("%s: %w", path, filter.Cause(err))
-	}
-	return nil
-}
-
-func replace(path string, text []byte, mode os.FileMode) error {
-	draft := path + ".new"
-	if err := os.Remove(draft); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	f, err := filter.OpenTrusted(draft, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Chmod(mode) // whatever the umask is
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(draft, path)
-	}
-	if err != nil {
-		_ = os.Remove(draft)
-		return err
-	}
-	return syncDirectory(filepath.Dir(path))
-}
-
-// syncDirectory brings a rename to the disk, where the file system knows how.
-func syncDirectory(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
-		return err
-	}
 	return nil
 }
 

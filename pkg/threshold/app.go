@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/trusted"
 )
 
 // defaultLimits is used where it exists, before the built-in table.
@@ -55,12 +56,9 @@ func run(c *cli.Context, env filter.Env) error {
 		o.Log = ""
 	}
 	table, faults := load(path)
-	for _, fault := range faults {
-		env.Report(fault)
-	}
 	switch {
 	case len(faults) > 0:
-		return filter.ErrUnfit
+		return env.Unfit(faults)
 	case c.Bool("check"):
 		for _, warning := range table.warnings() {
 			env.Warn(warning)
@@ -84,7 +82,7 @@ func load(path string) (*Table, []error) {
 		}
 		path = defaultLimits
 	}
-	text, err := filter.ReadTrusted(path)
+	text, err := trusted.Read(path)
 	if err != nil {
 		return nil, []error{err}
 	}

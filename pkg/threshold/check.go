@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"stormcheck/pkg/account"
-	"stormcheck/pkg/glob"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/table"
 )
 
 // answered are the actions that the suite's own filters act on.
@@ -41,7 +41,7 @@ func (t *Table) warnings() (found []error) {
 func (t *Table) shadowed(i int) []string {
 	r := &t.rules[i]
 	var by []string
-	takes := func(alternatives glob.Pattern) bool {
+	takes := func(alternatives table.Pattern) bool {
 		for j := range t.rules[:i] {
 			if t.rules[j].takes(r, alternatives) {
 				if line := fmt.Sprint(t.rules[j].line); !slices.Contains(by, line) {
@@ -67,7 +67,7 @@ func (t *Table) shadowed(i int) []string {
 
 // takes reports whether e, which stands before r, matches all that r matches with
 // these alternatives of its proc pattern.
-func (e *rule) takes(r *rule, proc glob.Pattern) bool {
+func (e *rule) takes(r *rule, proc table.Pattern) bool {
 	if e.host != nil && !e.host.Covers(r.host) || e.account != nil && !e.account.Covers(r.account) || !e.user.Covers(r.user) {
 		return false
 	}
@@ -111,10 +111,10 @@ func (t *Table) kills(r *rule) (found []string) {
 	if archive != none && comesFirst(kill, archive) {
 		found = append(found, fmt.Sprintf("kill=%s can be due before archive=%s: then no mail is saved", kill, archive))
 	}
-	switch everybody := r.user.Covers(glob.Everything); {
+	switch everybody := r.user.Covers(table.Everything); {
 	case r.proc == nil:
 		found = append(found, "kill: killstorm ends nothing for a row of all processes")
-	case everybody && r.proc.Covers(glob.Everything):
+	case everybody && r.proc.Covers(table.Everything):
 		found = append(found, "kill for every name of every user")
 	}
 	return found

@@ -59,7 +59,7 @@ func TestWarnings(t *testing.T) {
 		{"host,user,proc,log\nnot" + here + ",no-such-user,x,1\n" + here + "|x,no-such-user,x,1\n", `3: user: no account "no-such-user"`},
 	} {
 		var got []string
-		for _, warning := range table(t, c.table).warnings() {
+		for _, warning := range mustParse(t, c.table).warnings() {
 			got = append(got, strings.Replace(strings.TrimPrefix(warning.Error(), "limits.csv:"), "warning: ", "", 1))
 		}
 		if strings.Join(got, "\n") != c.want {

@@ -7,7 +7,7 @@ import (
 
 func TestExplain(t *testing.T) {
 	var said strings.Builder
-	o := Options{Explain: &said, Table: table(t, `# a comment, which is no row
+	o := Options{Explain: &said, Table: mustParse(t, `# a comment, which is no row
 user,proc,log,alert,kill
 backup,*,,,
 *,sendmail,20,60,

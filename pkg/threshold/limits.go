@@ -8,9 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"stormcheck/pkg/filter"
-	"stormcheck/pkg/glob"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/table"
 )
 
 // builtIn is the table that is in force where there is no other: the numbers of
@@ -33,13 +32,13 @@ type rule struct {
 	line     int // of the file
 	row      int // of the table without its comments, the header's being 1
 	cells    []string
-	host     glob.Pattern // nil in a table without such a column
-	account  glob.Pattern // likewise
-	user     glob.Pattern
-	proc     glob.Pattern // nil for the proc cell "total"
-	patterns string       // the cells that are patterns, as the table has them
-	name     string       // what the column rule says
-	limits   []rows.Limit // one for each action
+	host     table.Pattern // nil in a table without such a column
+	account  table.Pattern // likewise
+	user     table.Pattern
+	proc     table.Pattern // nil for the proc cell "total"
+	patterns string        // the cells that are patterns, as the table has them
+	name     string        // what the column rule says
+	limits   []rows.Limit  // one for each action
 }
 
 var actionName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
@@ -48,7 +47,7 @@ var actionName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 // the text has; a table with a fault must not be used.
 func ParseTable(name, text string) (*Table, []error) {
 	t := Table{name: name}
-	faults := filter.ReadTable(name, text, t.readHeader, t.readRule)
+	faults := table.Read(name, text, t.readHeader, t.readRule)
 	if len(faults) == 0 && len(t.rules) == 0 {
 		// A table cut to nothing would end all watching in silence.
 		faults = append(faults, fmt.Errorf("%s: no limits in it", name))
@@ -90,16 +89,16 @@ func (t *Table) readRule(line int, cells []string) (faults []error) {
 		}
 		switch cell := cells[i]; column {
 		case "host":
-			r.host, err = glob.Compile(cell)
+			r.host, err = table.Compile(cell)
 		case "account":
-			r.account, err = glob.Compile(cell)
+			r.account, err = table.Compile(cell)
 		case "user":
 			user = cell
-			r.user, err = glob.Compile(cell)
+			r.user, err = table.Compile(cell)
 		case "proc":
 			proc = cell
 			if proc != "total" {
-				r.proc, err = glob.Compile(cell)
+				r.proc, err = table.Compile(cell)
 			}
 		default:
 			var limit rows.Limit

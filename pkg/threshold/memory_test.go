@@ -9,7 +9,7 @@ import (
 // What is remembered is what the table says, also when accounts push each other
 // out, and when a cell holds what separates cells in a key.
 func TestMemory(t *testing.T) {
-	parsed := table(t, "host,user,proc,log\nmail*,u1*,*,1\n*,u*5,imapd,2\n*,u*,b*,3\n")
+	parsed := mustParse(t, "host,user,proc,log\nmail*,u1*,*,1\n*,u*5,imapd,2\n*,u*,b*,3\n")
 	m := newMemory(parsed)
 	for range 3 {
 		for i := range 3 * len(m.slots) {
@@ -25,7 +25,7 @@ func TestMemory(t *testing.T) {
 			t.Errorf("%.50q: %v; want %v", cells, got, want)
 		}
 	}
-	behind := newMemory(table(t, "account,user,proc,log\nvmail,*,*,1\n*,*,*,2\n"))
+	behind := newMemory(mustParse(t, "account,user,proc,log\nvmail,*,*,1\n*,*,*,2\n"))
 	for _, account := range []string{"vmail", "", "vmail"} {
 		if got := behind.decide(subject{account: account, user: "u", proc: "p"}); (got.row == 2) != (account == "vmail") {
 			t.Errorf("account %q: row %d", account, got.row)

@@ -16,8 +16,8 @@ import (
 	"stormcheck/pkg/filter"
 )
 
-// table parses a table that must have no fault.
-func table(t *testing.T, text string) *Table {
+// mustParse parses a table that must have no fault.
+func mustParse(t *testing.T, text string) *Table {
 	t.Helper()
 	parsed, faults := ParseTable("limits.csv", text)
 	if len(faults) > 0 {
@@ -51,7 +51,7 @@ func row(user, proc string, count, recent int) string {
 }
 
 func TestBuiltInTable(t *testing.T) {
-	o := Options{Table: table(t, builtIn)}
+	o := Options{Table: mustParse(t, builtIn)}
 	for _, c := range []struct {
 		proc  string
 		count int
@@ -87,7 +87,7 @@ func TestBuiltInTable(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	o := Options{Table: table(t, `# a comment
+	o := Options{Table: mustParse(t, `# a comment
 host,user,proc,log,page-me,kill
 *,root|daemon,*,,,
 *,zeppo,/opt/*d,,5,
@@ -130,7 +130,7 @@ mail*,groucho,imapd,,,10
 // A row for people behind an account is for those whom its processes name, and the
 // account's own are others.
 func TestAccount(t *testing.T) {
-	o := Options{Table: table(t, "account,user,proc,kill\nvmail,backup@*,*,\nvm*,*@example.org,imap,5\n?*,*,*,50\n*,backup,*,\n*,*,*,9\n")}
+	o := Options{Table: mustParse(t, "account,user,proc,kill\nvmail,backup@*,*,\nvm*,*@example.org,imap,5\n?*,*,*,50\n*,backup,*,\n*,*,*,9\n")}
 	behind := func(account, line string) string { return strings.TrimSuffix(line, "\n") + account + "\n" }
 	in := header9
 	for _, user := range []string{"groucho@example.org", "backup@example.org", "groucho@example.com", "backup", "harpo"} {
@@ -150,7 +150,7 @@ func TestAccount(t *testing.T) {
 }
 
 func TestAll(t *testing.T) {
-	o := Options{Table: table(t, "user,proc,kill\ngroucho,*,5\n"), All: true}
+	o := Options{Table: mustParse(t, "user,proc,kill\ngroucho,*,5\n"), All: true}
 	got, _, _ := through(t, o, header9+row("groucho", "x", 5, 0)+row("groucho", "x", 4, 0)+row("harpo", "x", 9, 0))
 	want := []string{"groucho|x|groucho/*|kill=5", "groucho|x|groucho/*|", "harpo|x||"}
 	if !slices.Equal(got, want) {
@@ -159,7 +159,7 @@ func TestAll(t *testing.T) {
 }
 
 func TestStream(t *testing.T) {
-	o := Options{Table: table(t, "user,proc,alert\n*,*,2\n")}
+	o := Options{Table: mustParse(t, "user,proc,alert\n*,*,2\n")}
 	const added = "rule,actions,archived,killed,remaining,notes,errors"
 	for _, c := range []struct{ name, in, out, reported string }{
 		{"header only", header9, strings.TrimSpace(header9) + "," + added + "\n", ""},
@@ -256,7 +256,7 @@ func TestAgainstAwk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, _, _ := through(t, Options{Table: table(t, builtIn)}, stream.String())
+	got, _, _ := through(t, Options{Table: mustParse(t, builtIn)}, stream.String())
 	if want := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"); !slices.Equal(got, want) {
 		t.Errorf("%d rows, awk has %d", len(got), len(want))
 	}
@@ -325,7 +325,7 @@ func TestRandomTablesAgainstAwk(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v: %s", err, program)
 		}
-		got, _, reported := through(t, Options{Table: table(t, limits)}, stream.String())
+		got, _, reported := through(t, Options{Table: mustParse(t, limits)}, stream.String())
 		if strings.Join(got, "\n") != strings.TrimSuffix(string(out), "\n") || reported != "" {
 			t.Fatalf("table %d:\n%s%s%d rows, awk has %d", n, limits, reported, len(got), strings.Count(string(out), "\n"))
 		}
@@ -357,7 +357,7 @@ func TestManyHosts(t *testing.T) {
 		feed.Close()
 	}()
 	var passed lines
-	err := Run(Options{Table: table(t, "host,user,proc,alert\nmail9*,u99,*,\nmail*,*,*,90\n*,*,*,99\n")},
+	err := Run(Options{Table: mustParse(t, "host,user,proc,alert\nmail9*,u99,*,\nmail*,*,*,90\n*,*,*,99\n")},
 		filter.Env{In: in, Out: &passed, Report: func(err error) { t.Error(err) }})
 	// Of mail hosts ten accounts, but for the mail9… nine; of web hosts one.
 	nines := 0
@@ -388,15 +388,15 @@ func TestLog(t *testing.T) {
 	logged := func() string { text, _ := os.ReadFile(path); os.Remove(path); return string(text) }
 	const want = "2000-04-25T05:17:02Z,moscow,groucho,1004,imapd,20,0,0,,*/imapd,log=20 alert=5,,,,,\n"
 
-	through(t, Options{Table: table(t, "user,proc,log,alert\n*,imapd,20,5\n*,*,,1\n"), Log: path}, stream)
+	through(t, Options{Table: mustParse(t, "user,proc,log,alert\n*,imapd,20,5\n*,*,,1\n"), Log: path}, stream)
 	if got := logged(); !strings.HasSuffix(got, "errors\n"+want) || strings.Count(got, "\n") != 2 {
 		t.Errorf("with a column log: %q", got)
 	}
-	through(t, Options{Table: table(t, "user,proc,alert\n*,imapd,20\n"), Log: path}, stream)
+	through(t, Options{Table: mustParse(t, "user,proc,alert\n*,imapd,20\n"), Log: path}, stream)
 	if got := logged(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "alert=20") {
 		t.Errorf("without: %q", got)
 	}
-	_, out, reported := through(t, Options{Table: table(t, builtIn), Log: "/nonexistent/log"}, stream)
+	_, out, reported := through(t, Options{Table: mustParse(t, builtIn), Log: "/nonexistent/log"}, stream)
 	if reported != "/nonexistent/log: no such file or directory\n" || strings.Count(out, "\n") != 3 {
 		t.Errorf("a log that can't be had: %q, %q", reported, out)
 	}
@@ -408,7 +408,7 @@ func TestRowsAreNotHeldBack(t *testing.T) {
 	from, out := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		done <- Run(Options{Table: table(t, builtIn)}, filter.Env{In: in, Out: out, Report: func(err error) { t.Error(err) }})
+		done <- Run(Options{Table: mustParse(t, builtIn)}, filter.Env{In: in, Out: out, Report: func(err error) { t.Error(err) }})
 		out.Close()
 	}()
 	buffer := make([]byte, 1000)

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/account"
-	"stormcheck/pkg/filter"
-	"stormcheck/pkg/glob"
+	"stormcheck/pkg/table"
+	"stormcheck/pkg/trusted"
 )
 
 // Default is the table that is used where it exists and no other is named.
@@ -33,7 +33,7 @@ type Table struct {
 // A rule is one row of the table.
 type rule struct {
 	account string
-	proc    glob.Pattern
+	proc    table.Pattern
 	title   *regexp.Regexp
 	user    int // the group of title that is the user
 
@@ -41,27 +41,22 @@ type rule struct {
 	known bool
 }
 
-// Load reads the table at path or, where that is empty, Default. The table is nil
-// where there is none. Of an unfit one every fault is reported, and the error ends
-// the tool.
-func Load(path string, report func(error)) (*Table, error) {
+// Load reads the table at path or, if that is empty, Default. The table is nil if
+// there is none or if it is unfit: then every fault of it is returned.
+func Load(path string) (*Table, []error) {
 	if path == "" {
 		if _, err := os.Lstat(Default); errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
 		}
 		path = Default
 	}
-	text, err := filter.ReadTrusted(path)
+	text, err := trusted.Read(path)
 	if err != nil {
-		report(err)
-		return nil, filter.ErrUnfit
+		return nil, []error{err}
 	}
 	t, faults := Parse(path, string(text))
-	for _, fault := range faults {
-		report(fault)
-	}
 	if len(faults) > 0 {
-		return nil, filter.ErrUnfit
+		return nil, faults
 	}
 	return t, nil
 }
@@ -69,7 +64,7 @@ func Load(path string, report func(error)) (*Table, error) {
 // Parse reads the text of a table from path. It returns every fault that it has.
 func Parse(path, text string) (*Table, []error) {
 	t := &Table{path: path, text: text}
-	faults := filter.ReadTable(path, text, t.readHeader, t.readRule)
+	faults := table.Read(path, text, t.readHeader, t.readRule)
 	if len(faults) == 0 && len(t.rules) == 0 {
 		faults = append(faults, fmt.Errorf("%s: no titles in it", path))
 	}
@@ -103,7 +98,7 @@ func (t *Table) readRule(_ int, cells []string) (faults []error) {
 				err = errors.New("empty")
 			}
 		case "proc":
-			r.proc, err = glob.Compile(cell)
+			r.proc, err = table.Compile(cell)
 		case "title":
 			r.title, r.user, err = compileTitle(cell)
 		}
@@ -197,7 +192,7 @@ func (rules Rules) User(title []byte) string {
 // Unchanged returns an error unless the table is the one that was loaded, and was so
 // already at a time.
 func (t *Table) Unchanged(since time.Time) error {
-	text, err := filter.ReadTrusted(t.path)
+	text, err := trusted.Read(t.path)
 	if err != nil {
 		return err
 	}

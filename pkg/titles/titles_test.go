@@ -110,10 +110,9 @@ func TestUnchanged(t *testing.T) {
 		}
 	}
 	write("account,proc,title\nroot,*,(?P<user>x)\n")
-	report := func(err error) { t.Error(err) }
-	table, err := Load(path, report)
-	if err != nil {
-		t.Fatal(err)
+	table, faults := Load(path)
+	if len(faults) > 0 {
+		t.Fatal(faults)
 	}
 	later := time.Now().Add(time.Minute)
 	if err := table.Unchanged(later); err != nil {
@@ -130,8 +129,7 @@ func TestUnchanged(t *testing.T) {
 	if err := table.Unchanged(later); err == nil {
 		t.Error("gone, and unchanged")
 	}
-	var reported []string
-	if _, err := Load(path, func(err error) { reported = append(reported, err.Error()) }); err == nil || len(reported) != 1 {
-		t.Errorf("no such file: %v, %q", err, reported)
+	if table, faults := Load(path); table != nil || len(faults) != 1 {
+		t.Errorf("no such file: %v, %q", table, faults)
 	}
 }

@@ -1,6 +1,9 @@
-package filter
+// Package trusted opens, replaces and locks the files that steer a tool or that it
+// writes for itself. Run by root, it refuses a file that somebody else could change.
+package trusted
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,12 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenTrusted opens a file that steers a tool, or that it writes for itself,
-// without following a link in the last place. Run by root, the file must be
-// regular and root's own, not writable by group or others, and so each directory
-// above it (one with the sticky bit will do): whoever can write there would
-// otherwise decide what root does. perm is the mode of a file that is made.
-func OpenTrusted(path string, flags int, perm os.FileMode) (*os.File, error) {
+// Open opens a file that steers a tool, or that it writes for itself. It does not
+// follow a link in the last place. If root runs it, the file must be a regular file
+// of root's that group and others can't write, and the same holds for each directory
+// above it, except that the sticky bit is enough there: whoever can write one of
+// these would decide what root does. perm is the mode of a file that is made.
+func Open(path string, flags int, perm os.FileMode) (*os.File, error) {
 	if os.Geteuid() == 0 {
 		if err := checkAbove(path); err != nil { // before anything is made there
 			return nil, fmt.Errorf("%s: %w", path, Cause(err))
@@ -36,9 +39,9 @@ func OpenTrusted(path string, flags int, perm os.FileMode) (*os.File, error) {
 	return nil, fmt.Errorf("%s: %w", path, Cause(err))
 }
 
-// ReadTrusted returns the contents of a file that steers a tool; see OpenTrusted.
-func ReadTrusted(path string) ([]byte, error) {
-	f, err := OpenTrusted(path, os.O_RDONLY, 0)
+// Read returns the contents of a file that steers a tool, at most 16 MiB; see Open.
+func Read(path string) ([]byte, error) {
+	f, err := Open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -129,4 +132,14 @@ func checkAbove(path string) error {
 		parts = append(append(parts[:1:1], strings.Split(target, "/")...), parts[1:]...)
 	}
 	return nil
+}
+
+// Cause returns what the system said, without the call and the path around it, for a
+// message that names the file already.
+func Cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }

@@ -1,4 +1,4 @@
-package glob
+package table
 
 import (
 	"fmt"

@@ -1,7 +1,4 @@
-// Package glob is the patterns of the tables that an administrator writes,
-// storm.limits(5) and storm.titles(5): globs as in the shell's case, and broken ones
-// told as such.
-package glob
+package table
 
 import (
 	"errors"

@@ -1,4 +1,7 @@
-package filter
+// Package table reads the tables that an administrator writes, storm.limits(5) and
+// storm.titles(5): CSV with comments, and globs as in the shell's case. A broken table
+// or pattern is a fault with its line, never taken for something else.
+package table
 
 import (
 	"encoding/csv"
@@ -9,11 +12,11 @@ import (
 	"strings"
 )
 
-// ReadTable reads a table that steers a tool, called name in messages: CSV in which
+// Read reads a table that steers a tool, called name in messages: CSV in which
 // lines that begin with # are comments. It passes the header and then each row to the
 // functions, with their lines, and returns every fault that the text has, what they
 // return among them. Where the header has a fault no row is passed.
-func ReadTable(name, text string, header, row func(line int, cells []string) []error) (faults []error) {
+func Read(name, text string, header, row func(line int, cells []string) []error) (faults []error) {
 	in := csv.NewReader(strings.NewReader(text))
 	in.Comment = '#'
 	in.FieldsPerRecord = -1
