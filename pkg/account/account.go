@@ -1,26 +1,20 @@
 // Package account asks the system's name service for accounts, also in a static
 // binary: it reads /etc/passwd and asks getent(1) for what isn't there, so that
 // accounts of LDAP, SSSD, NIS and other NSS modules are known. "There is no such
-// account" and "there was no answer" are different things.
+// account" and "there was no answer" are different things. Answers are remembered for a
+// minute, so that many rows of one account ask once.
 package account
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	"stormcheck/pkg/proc"
 )
 
 // An Account is an entry of the name service, passwd(5).
@@ -45,44 +39,39 @@ var ErrNone = errors.New("no such account")
 var deadline = 2 * time.Second
 
 // passwd is the file that is read first, as nsswitch.conf has it on nearly all
-// machines, and getents is where systems have getent: PATH isn't asked, for cron's
-// is short. They are variables for tests.
+// machines. getents and ids are where systems have getent and id: PATH isn't asked,
+// for cron's is short. They are variables for tests.
 var (
 	passwd  = "/etc/passwd"
 	getents = []string{"/usr/bin/getent", "/bin/getent"}
+	ids     = []string{"/usr/bin/id", "/bin/id"}
 )
 
-// ByUIDs looks all uids up, at once. Those that have no account are missing from
-// the map. After an error, which is never ErrNone, uids that are missing may have one.
+// ByUIDs looks up uids, of which the first matter most: if the name service is slow,
+// their answers are there when the time is over. Uids that have no account are missing
+// from the map. After an error, which is never ErrNone, uids that are missing may have
+// an account.
 func ByUIDs(uids []uint32) (map[uint32]Account, error) {
 	found := map[uint32]Account{}
-	var unknown []string
 	byUID := map[uint32]Account{}
-	err := eachInFile(func(a Account) {
+	fileErr := eachInFile(func(a Account) {
 		if _, taken := byUID[a.UID]; !taken { // the first entry names a uid
 			byUID[a.UID] = a
 		}
 	})
+	var unknown []key
 	for _, uid := range uids {
 		if a, ok := byUID[uid]; ok {
 			found[uid] = a
 		} else {
-			unknown = append(unknown, strconv.FormatUint(uint64(uid), 10))
+			unknown = append(unknown, key{uid: uid})
 		}
 	}
-	if len(unknown) == 0 {
-		return found, nil
-	}
-	answer, gerr := getent(unknown)
-	for _, a := range answer {
-		if _, known := found[a.UID]; !known {
-			found[a.UID] = a
-		}
-	}
-	return found, errors.Join(err, gerr)
+	err := lookUp(unknown, func(k key, a Account) { found[k.uid] = a })
+	return found, errors.Join(fileErr, err)
 }
 
-// ByName looks one account up. The error is ErrNone where there is none.
+// ByName looks one account up. The error is ErrNone if there is none.
 func ByName(name string) (Account, error) {
 	text, err := readFile()
 	if a, found := find(text, name); found {
@@ -94,12 +83,27 @@ func ByName(name string) (Account, error) {
 	if name == "" || name[0] == '-' { // which getent would take for an option
 		return Account{}, ErrNone
 	}
-	answer, err := getent([]string{name})
-	for _, a := range answer {
-		// getent takes digits for a uid: such an answer has another name.
-		if a.Name == name {
-			return a, nil
-		}
+	if isDigits(name) {
+		return byDigits(name)
+	}
+	var found Account
+	err = lookUp([]key{{name: name}}, func(_ key, a Account) { found = a })
+	if err == nil && found.Name == "" {
+		err = ErrNone
+	}
+	return found, err
+}
+
+// byDigits is ByName for a name that is all digits, which getent takes for a uid. id(1)
+// tries it as a name first, as POSIX wants it.
+func byDigits(name string) (Account, error) {
+	uid, err := idOf(name)
+	if err != nil {
+		return Account{}, err
+	}
+	found, err := ByUIDs([]uint32{uid})
+	if a := found[uid]; a.Name == name {
+		return a, nil
 	}
 	if err == nil {
 		err = ErrNone
@@ -107,18 +111,28 @@ func ByName(name string) (Account, error) {
 	return Account{}, err
 }
 
-// Resolve returns the account that a user name and, where it is known, a uid both
-// mean. The name service must not contradict, but its silence is no refusal where
-// the uid is known: in a storm it may not answer. Home is "" then. A user that is
-// only the uid's number may be an account whose name couldn't be found out, and
-// one to be spared: there the name service must say that it has none.
+func isDigits(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
+
+// Resolve returns the account that a user name and, if it is known, a uid both mean.
+// The name service must not contradict, but its silence is no refusal if the uid is
+// known: in a storm it may not answer. Home is "" then. A user that is only the uid's
+// number may be an account whose name couldn't be found out, and one to be spared: for
+// that one the name service must say that the uid has no account.
 func Resolve(user string, uid uint32, known bool) (Account, error) {
-	if known && user == strconv.FormatUint(uint64(uid), 10) {
+	if known && isDigits(user) {
 		found, err := ByUIDs([]uint32{uid})
-		if a, named := found[uid]; named {
+		a, named := found[uid]
+		nameless := user == strconv.FormatUint(uint64(uid), 10)
+		switch {
+		case named && a.Name == user:
+			return a, nil
+		case named && nameless:
 			return Account{}, fmt.Errorf("uid %d is account %s", uid, a.Name)
-		}
-		return Account{Name: user, UID: uid}, err
+		case nameless:
+			return Account{Name: user, UID: uid}, err
+		case err != nil:
+			return Account{Name: user, UID: uid}, nil
+		} // else it may be a second name of the uid
 	}
 	a, err := ByName(user)
 	switch {
@@ -213,45 +227,4 @@ func parse(line string) (Account, bool) {
 	}
 	uid, err := strconv.ParseUint(words[2], 10, 32)
 	return Account{Name: words[0], UID: uint32(uid), Home: words[5], Shell: words[6]}, err == nil
-}
-
-// getent asks for keys, names or uids, all in one call. Where there is no getent
-// there are no NSS modules either (the C library brings both): /etc/passwd was all.
-func getent(keys []string) (answer []Account, err error) {
-	there := slices.IndexFunc(getents, func(path string) bool { _, err := os.Stat(path); return err == nil })
-	if there < 0 {
-		return nil, nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), deadline)
-	defer cancel()
-	for len(keys) > 0 && err == nil {
-		part := keys[:min(len(keys), 1000)] // far below the limit of arguments
-		keys = keys[len(part):]
-		cmd := exec.CommandContext(ctx, getents[there], append([]string{"passwd"}, part...)...)
-		// At the deadline all end that it has started; one that got away keeps the
-		// pipe open for a second at most.
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-		cmd.WaitDelay = time.Second
-		var out bytes.Buffer
-		cmd.Stdout = &out
-		if err = proc.AtNormalPriority(cmd.Start); err == nil {
-			err = cmd.Wait()
-		}
-		for line := range strings.Lines(out.String()) {
-			if a, ok := parse(line); ok {
-				answer = append(answer, a)
-			}
-		}
-		var exit *exec.ExitError
-		switch {
-		case ctx.Err() != nil:
-			err = fmt.Errorf("name service: no answer within %s", deadline)
-		case errors.As(err, &exit) && exit.ExitCode() == 2: // getent(1): a key isn't there
-			err = nil
-		case err != nil:
-			err = fmt.Errorf("name service: getent: %w", err)
-		}
-	}
-	return answer, err
 }

@@ -14,13 +14,18 @@ import (
 )
 
 // services gives the test a passwd file and a getent that is a shell script, none
-// where script is "".
+// if script is "". Its id is another, which knows the names that are all digits.
 func services(t *testing.T, file, script string) {
 	t.Helper()
 	dir := t.TempDir()
-	oldFile, oldGetents := passwd, getents
-	t.Cleanup(func() { passwd, getents = oldFile, oldGetents })
-	passwd, getents = dir+"/passwd", []string{dir + "/none", dir + "/getent"}
+	oldFile, oldGetents, oldIDs := passwd, getents, ids
+	forget := func() { memory.answers = nil }
+	t.Cleanup(func() { passwd, getents, ids = oldFile, oldGetents, oldIDs; forget() })
+	passwd, getents, ids = dir+"/passwd", []string{dir + "/none", dir + "/getent"}, []string{dir + "/id"}
+	forget()
+	if err := os.WriteFile(dir+"/id", []byte("#!/bin/sh\n"+id), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(passwd, []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -38,15 +43,29 @@ groucho:x:1004:100:Julius:/home/groucho:/bin/sh
 broken:x
 bad:x:-3:0::/:
 # none:x:7:7::/:
+20231:x:20231:20231::/home/20231:
+20232:x:1020:20231::/home/20232:
 last:x:4294967294:0::/last:`
 
-// ldap is a getent that knows harpo, 2000, and 3000, whose name is digits.
+// id is as that of coreutils: a name first, then the uid of some account.
+const id = `[ "$1 $2" = "-u --" ] || exit 2
+case $3 in
+20231777) echo 3501 ;;
+4711) echo 3000 ;;
+2000 | 3000 | 3501 | 1004) echo "$3" ;;
+9999) sleep 20 ;;
+*) exit 1 ;;
+esac`
+
+// ldap is a getent that knows harpo, 2000, and two whose names are digits, 3000 and
+// 3501.
 const ldap = `shift
 status=2
 for key; do
 	case $key in
 	harpo | 2000) echo harpo:x:2000:100:Adolph:/home/harpo:/bin/sh ;;
 	3000) echo 4711:x:3000:100::/home/4711: ;;
+	3501) echo 20231777:x:3501:100::/home/20231777: ;;
 	1004) echo shadowed:x:1004:1::/: ;;
 	esac
 done
@@ -66,9 +85,75 @@ func TestByUIDs(t *testing.T) {
 	if !maps.Equal(got, want) || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
-	asked, _ := os.ReadFile(filepath.Dir(passwd) + "/asked")
-	if string(asked) != "passwd 2000 3000 5000\n" { // once, and only for what isn't in the file
+	if asked := asked(); !slices.Equal(asked, []string{"passwd 2000", "passwd 3000", "passwd 5000"}) { // only for what isn't in the file
 		t.Errorf("asked %q", asked)
+	}
+	if again, err := ByUIDs([]uint32{5000, 2000}); len(again) != 1 || err != nil || len(asked()) != 3 {
+		t.Errorf("again: %v, %v, asked %q", again, err, asked())
+	}
+	forgotten(answerLasts)
+	if again, err := ByUIDs([]uint32{5000, 2000}); len(again) != 1 || err != nil || len(asked()) != 5 {
+		t.Errorf("a minute later: %v, %v, asked %q", again, err, asked())
+	}
+}
+
+// asked returns in order what a getent was asked that writes its arguments to that file.
+func asked() []string {
+	text, _ := os.ReadFile(filepath.Dir(passwd) + "/asked")
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	slices.Sort(lines)
+	return lines
+}
+
+// forgotten makes all that is remembered older.
+func forgotten(by time.Duration) {
+	for k, a := range memory.answers {
+		a.at = a.at.Add(-by)
+		memory.answers[k] = a
+	}
+}
+
+// Keys that the name service is slow to answer don't take the time of those before them.
+func TestSlowKeysDelayThemselves(t *testing.T) {
+	defer func(before time.Duration) { deadline = before }(deadline)
+	services(t, file, `shift
+for key; do [ "$key" = 2000 ] && echo harpo:x:2000:1::/: || sleep .3; done; exit 2`) // two minutes for all
+	uids := []uint32{2000}
+	for uid := range uint32(400) {
+		uids = append(uids, 700000+uid)
+	}
+	for place := range 3 { // the first, the second and the third
+		memory.answers = nil
+		uids[0], uids[place] = uids[place], uids[0]
+		deadline = 3 * time.Second
+		found, err := ByUIDs(uids)
+		if found[2000].Name != "harpo" || err == nil || err.Error() != "name service: no answer within 3s" {
+			t.Errorf("at place %d: %v, %v", place, found, err)
+		}
+		// Who had no answer isn't asked for again at once, one by one.
+		start := time.Now()
+		if _, err := Resolve("700399", 700399, true); err == nil || time.Since(start) > time.Second {
+			t.Errorf("asked again: %v in %s", err, time.Since(start))
+		}
+		uids[0], uids[place] = uids[place], uids[0]
+	}
+	forgotten(silenceLasts)
+	if _, known := remembered([]key{{uid: 2000}, {uid: 700399}}); !slices.Equal(known, []key{{uid: 700399}}) {
+		t.Errorf("to be asked again: %v", known)
+	}
+}
+
+// Made-up keys can't fill the memory.
+func TestMemoryIsBounded(t *testing.T) {
+	services(t, "", "")
+	for part := range uint32(5) {
+		var uids []uint32
+		for uid := range uint32(30000) {
+			uids = append(uids, part*30000+uid)
+		}
+		if _, err := ByUIDs(uids); err != nil || len(memory.answers) > mostAnswers {
+			t.Fatalf("%v; %d answers", err, len(memory.answers))
+		}
 	}
 }
 
@@ -89,7 +174,7 @@ func TestNoAnswer(t *testing.T) {
 		"sleep 20 & sleep 20":               "name service: no answer within 2s",
 		"exit 1":                            "name service: getent: exit status 1",
 		"kill -9 $$":                        "name service: getent: signal: killed",
-		"echo harpo:x:2000:1::/: ; exit 70": "name service: getent: exit status 70",
+		"echo gummo:x:2001:1::/: ; exit 70": "name service: getent: exit status 70",
 	} {
 		services(t, file, `echo $$ >>"${0%/*}/groups"; `+script)
 		start := time.Now()
@@ -97,6 +182,7 @@ func TestNoAnswer(t *testing.T) {
 		if got[0].Name != "root" || err == nil || err.Error() != want {
 			t.Errorf("%s: %v, %v; want %s", script, got, err, want)
 		}
+		memory.answers = nil
 		if _, err := ByName("zeppo"); err == nil || errors.Is(err, ErrNone) {
 			t.Errorf("%s: ByName: %v", script, err)
 		}
@@ -136,12 +222,17 @@ func TestByName(t *testing.T) {
 		"toor":    {"toor", 0, "/root", "/bin/sh"},
 		"groucho": {"groucho", 1004, "/home/groucho", "/bin/sh"},
 		"harpo":   {"harpo", 2000, "/home/harpo", "/bin/sh"},
+		// All digits: in the file with its own uid and with another, and in the service.
+		"20231":    {"20231", 20231, "/home/20231", ""},
+		"20232":    {"20232", 1020, "/home/20232", ""},
+		"20231777": {"20231777", 3501, "/home/20231777", ""},
+		"4711":     {"4711", 3000, "/home/4711", ""},
 	} {
 		if got, err := ByName(name); got != want || err != nil {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
-	for _, name := range []string{"", "zeppo", "2000", "-n", "--help", "+nis", "x:x", "harpo\n", "gr"} {
+	for _, name := range []string{"", "zeppo", "2000", "3501", "1004", "1020", "77", "-n", "--help", "+nis", "x:x", "harpo\n", "gr"} {
 		if got, err := ByName(name); err != ErrNone {
 			t.Errorf("%q: %v, %v", name, got, err)
 		}
@@ -224,6 +315,15 @@ func TestResolve(t *testing.T) {
 		{ldap, "zeppo", 5000, Account{}, "user zeppo: no such account"},
 		{ldap, "zeppo", unknown, Account{}, "user zeppo: no such account"},
 		{ldap, "5000", 5000, Account{"5000", 5000, "", ""}, ""},
+		{ldap, "20231777", 3501, Account{"20231777", 3501, "/home/20231777", ""}, ""},
+		{ldap, "20231777", unknown, Account{"20231777", 3501, "/home/20231777", ""}, ""},
+		{ldap, "20231777", 3502, Account{}, "account 20231777 has uid 3501 and not 3502"},
+		{ldap, "20231777", 20231777, Account{"20231777", 20231777, "", ""}, ""}, // a uid without an account
+		{ldap, "20231", 20231, Account{"20231", 20231, "/home/20231", ""}, ""},
+		{ldap, "20231", unknown, Account{"20231", 20231, "/home/20231", ""}, ""},
+		{ldap, "20232", 1020, Account{"20232", 1020, "/home/20232", ""}, ""},
+		{ldap, "20232", 20232, Account{"20232", 20232, "", ""}, ""}, // the same: the account of that name is another's
+		{ldap, "3501", 3501, Account{}, "uid 3501 is account 20231777"},
 		{ldap, "2000", 2000, Account{}, "uid 2000 is account harpo"},
 		{ldap, "1004", 1004, Account{}, "uid 1004 is account groucho"},
 		{ldap, "5000", 5001, Account{}, "user 5000: no such account"},
@@ -235,6 +335,8 @@ func TestResolve(t *testing.T) {
 		{silent, "groucho", 1005, Account{}, "account groucho has uid 1004 and not 1005"},
 		{silent, "2000", 2000, Account{"2000", 2000, "", ""}, "name service: getent: exit status 1"},
 		{silent, "1004", 1004, Account{}, "uid 1004 is account groucho"},
+		{silent, "20231", 20231, Account{"20231", 20231, "/home/20231", ""}, ""},
+		{silent, "20231777", 3501, Account{"20231777", 3501, "", ""}, ""},
 	} {
 		services(t, file, c.script)
 		got, err := Resolve(c.user, c.uid, c.uid != unknown)

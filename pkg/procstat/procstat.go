@@ -150,11 +150,7 @@ func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) 
 	s.part(table, counts, spoken, now)
 	all := o.cut(counts)
 
-	uids := map[uint32]bool{}
-	for k := range counts {
-		uids[k.uid] = true
-	}
-	accounts, err := names(slices.Collect(maps.Keys(uids)))
+	accounts, err := names(uidsOf(counts))
 	if err != nil {
 		o.Report(err) // rows come out with the uid where there is no name
 	}
@@ -174,6 +170,18 @@ func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) 
 		found = append(found, row)
 	}
 	return o.finish(start, all, found), nil
+}
+
+// uidsOf returns the uids of all keys, those with the largest counts first: in a storm
+// the name service may not have the time for all of them.
+func uidsOf(counts map[key]*tally) []uint32 {
+	largest := map[uint32]int64{}
+	for k, t := range counts {
+		largest[k.uid] = max(largest[k.uid], t.count)
+	}
+	return slices.SortedFunc(maps.Keys(largest), func(a, b uint32) int {
+		return cmp.Or(-cmp.Compare(largest[a], largest[b]), cmp.Compare(a, b))
+	})
 }
 
 // cut leaves the counts that are of use, with those of each user's processes, and

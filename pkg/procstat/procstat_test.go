@@ -150,6 +150,20 @@ func TestTotal(t *testing.T) {
 	}
 }
 
+// The name service is asked first for the largest counts.
+func TestLargestAreAskedForFirst(t *testing.T) {
+	counts := map[key]*tally{}
+	for uid := range uint32(400) {
+		counts[key{uid: 100000 + uid, comm: "x"}] = &tally{count: 7}
+	}
+	counts[key{uid: 2000, comm: "imapd"}] = &tally{count: 404}
+	counts[key{uid: 2000, comm: "bash"}] = &tally{count: 1}
+	counts[key{uid: 3000, comm: "imapd"}] = &tally{count: 8}
+	if got := uidsOf(counts); len(got) != 402 || !slices.Equal(got[:4], []uint32{2000, 3000, 100000, 100001}) {
+		t.Errorf("%v", got)
+	}
+}
+
 func FuzzText(f *testing.F) {
 	for _, text := range []string{"USER COMMAND\nroot init\n", " 4 root init\n", "PID USER STAT COMMAND\n1 root Z x <defunct>\n"} {
 		f.Add(text)
