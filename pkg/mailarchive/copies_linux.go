@@ -34,11 +34,7 @@ func (v version) began() time.Time { return time.Unix(v.epoch, 0) }
 
 // series returns the series of the copies of template t.
 func (j *job) series(t mailbox.Template) series {
-	s := series{path: t.Path(j.user), user: j.user.Name, suffix: t.Suffix()}
-	if j.user.Account != "" {
-		// Not the series of an account that is called so: no user's name ends in a number.
-		s.user = fmt.Sprintf("%s.%d", j.user.Name, j.user.UID)
-	}
+	s := series{path: t.Path(j.user), user: j.user.FileBase(), suffix: t.Suffix()}
 	for _, other := range j.Mailboxes {
 		if other.Suffix() == s.suffix {
 			s.boxes++

@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dotlock is what a mail program puts behind a mailbox's name to lock it with a
-// file of that name.
+// dotlock is what a mail program appends to a mailbox's name to lock it with a file of
+// that name.
 const dotlock = ".lock"
 
-// freshFor is how long a dotlock counts that nobody has touched, as
-// lockfile_create(3) has it.
+// freshFor is how long a dotlock counts that nobody touches, as in
+// lockfile_create(3).
 const freshFor = 5 * time.Minute
 
 // A Dotlock is what a USER.lock says of itself. The user may have written
@@ -40,47 +40,52 @@ func (t Template) Dotlock(u User) (Dotlock, error) {
 	return at.readDotlock()
 }
 
-// Dead reports whether the dotlock names a process of this machine that is no
-// more. A PID without a host is taken for one of this machine.
+// Dead reports whether the dotlock names a process of this machine that has ended.
+// A PID without a host proves nothing: the process may live on another machine that
+// shares the spool, or in a container.
 func (d Dotlock) Dead() bool {
-	if d.PID == 0 {
-		return false
-	}
-	if here, err := os.Hostname(); d.Host != "" && (err != nil || d.Host != here) {
-		return false
-	}
-	return unix.Kill(d.PID, 0) == unix.ESRCH
+	here, err := os.Hostname()
+	return d.PID != 0 && err == nil && d.Host == here && unix.Kill(d.PID, 0) == unix.ESRCH
 }
 
-// dotlocked reports whether a fresh dotlock stands: of whatever kind the file is,
-// for a mail program that finds the name taken doesn't go on.
+// dotlocked reports whether a fresh dotlock stands. Mail programs make it as root or
+// as the mailbox's owner, and as a regular file. Anything else doesn't count: where
+// everybody may write to the spool, everybody could keep the mailbox from its archive.
 func (p place) dotlocked() bool {
-	changed, err := p.dotlockChanged()
-	if err != nil {
+	f, err := p.lookAtDotlock()
+	switch {
+	case err != nil:
 		return err != unix.ENOENT && err != unix.ENAMETOOLONG
-	}
-	if !isFresh(changed, time.Now()) {
+	case f.mode&unix.S_IFMT != unix.S_IFREG, f.uid != 0 && f.uid != p.uid, !isFresh(f.changed, time.Now()):
 		return false
 	}
 	d, err := p.readDotlock()
 	return err != nil || !d.Dead()
 }
 
-// dotlockChanged returns the dotlock's ctime. The name is ready for the call, which is
-// made each millisecond where nothing may grow; some containers don't know the call.
-func (p place) dotlockChanged() (time.Time, error) {
+// A lockFile is what a dotlock's inode says of it.
+type lockFile struct {
+	mode, uid uint32
+	changed   time.Time // its ctime
+}
+
+// lookAtDotlock returns what lies at the dotlock's name, and follows no link. The name
+// is ready for the call, which is made each millisecond while no memory may be
+// allocated; the filters of some containers don't know the call.
+func (p place) lookAtDotlock() (lockFile, error) {
+	const wanted = unix.STATX_TYPE | unix.STATX_UID | unix.STATX_CTIME
 	var st unix.Statx_t
 	_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(p.dir), uintptr(unsafe.Pointer(&p.lockZ[0])),
-		unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_CTIME, uintptr(unsafe.Pointer(&st)), 0)
+		unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, wanted, uintptr(unsafe.Pointer(&st)), 0)
 	if errno == unix.ENOSYS || errno == unix.EPERM {
 		var st unix.Stat_t
 		err := unix.Fstatat(p.dir, p.lockName, &st, unix.AT_SYMLINK_NOFOLLOW)
-		return time.Unix(st.Ctim.Unix()), err
+		return lockFile{st.Mode, st.Uid, time.Unix(st.Ctim.Unix())}, err
 	}
 	if errno != 0 {
-		return time.Time{}, errno
+		return lockFile{}, errno
 	}
-	return time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec)), nil
+	return lockFile{uint32(st.Mode), st.Uid, time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec))}, nil
 }
 
 func isFresh(changed, now time.Time) bool { return now.Sub(changed) < freshFor }

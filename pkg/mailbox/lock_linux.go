@@ -15,88 +15,163 @@ import (
 // its text says why, as "not locked (held by pid 4711)".
 var ErrNotLocked = errors.New("not locked")
 
-// poll is the time between two tries. Where many take their turns, a second as
+// Poll is the time between two tries. Where many take their turns, a second as
 // mail programs have it, or even 50 ms, may find the lock taken every time.
-const poll = time.Millisecond
+const Poll = time.Millisecond
 
-// OpenLocked is Open with a shared lock on the mailbox, tried for within. Locked
-// is what mail programs heed: fcntl(2)'s locks and flock(2)'s, which don't know
-// of each other, and no USER.lock that stands. It is all or nothing: who holds one
-// while he waits for another may wait for who does so the other way round.
-//
-// Where there is no lock in time the file is open all the same, and the error
-// wraps ErrNotLocked; after any other error there is no file. The locks go with
-// Close, or with Unlock. Postfix defers mail after 19 s: hold them no longer than
-// 15. It does nothing but system calls and sleep while it waits: its memory
+// OpenLocked is Open with a shared lock on the mailbox, tried for within; see
+// Locking. While it waits it does nothing but system calls and sleep: its memory
 // doesn't grow, and it needs no other thread.
 func (t Template) OpenLocked(u User, within time.Duration) (*os.File, error) {
-	deadline := time.Now().Add(within)
-	for {
-		at, err := t.place(u)
-		if err != nil {
-			return nil, err
-		}
-		f, err := at.open(u.UID)
-		if err != nil {
-			at.close()
-			return nil, err
-		}
-		if err := at.lock(int(f.Fd()), deadline); err != nil {
-			at.close()
+	l := t.Lock(u)
+	for deadline := time.Now().Add(within); ; time.Sleep(Poll) {
+		f, err := l.Try()
+		if !IsBusy(err) {
 			return f, err
 		}
-		// A mail program may have put another file in its place before it was locked.
-		same, err := at.names(f, u.UID)
-		at.close()
-		if err != nil {
-			f.Close()
-			return nil, err
-		}
-		if same {
-			return f, nil
-		}
 		if !time.Now().Before(deadline) {
-			Unlock(f)
-			return f, fmt.Errorf("%w (replaced again and again)", ErrNotLocked)
+			return l.GiveUp()
 		}
-		f.Close()
 	}
 }
 
-// Unlock lets the locks of OpenLocked go and leaves the file open.
-// Another goroutine may, also of one that closes the file.
+// A Locking is a mailbox to be opened with a shared lock. Locked is what mail
+// programs heed: fcntl(2)'s locks and flock(2)'s, which don't know of each other, and
+// no USER.lock that stands. It is all or nothing: a program that holds one while it
+// waits for another may wait for one that does so the other way round.
+//
+// A lease, fcntl(2), is waited for too: the first try asks its holder for it, and the
+// kernel ends it after /proc/sys/fs/lease-break-time.
+//
+// The file's locks end with its Close, or with Unlock. Postfix defers mail after 19 s:
+// hold them no longer than 15.
+type Locking struct {
+	template Template
+	user     User
+	at       *place   // nil: not opened
+	file     *os.File // nil: not opened
+	busy     busy     // what the last try found
+}
+
+// Lock returns a Locking of the user's mailbox, which Try is to be called of.
+func (t Template) Lock(u User) *Locking { return &Locking{template: t, user: u} }
+
+// IsBusy reports whether Try shall be called again.
+func IsBusy(err error) bool { _, ok := err.(busy); return ok }
+
+// busy is what a try may find that passes.
+type busy string
+
+func (b busy) Error() string { return string(b) }
+
+const (
+	errHeld     = busy("held")
+	errDotlock  = busy("a dotlock stands")
+	errLease    = busy("under a lease")
+	errReplaced = busy("replaced again and again")
+)
+
+// Try opens and locks the mailbox, or finds that it is busy now, and doesn't wait. If
+// the kind of lock doesn't work there the file is open all the same, and the error
+// wraps ErrNotLocked; after any other error there is no file. Only after IsBusy may it
+// be called again.
+func (l *Locking) Try() (*os.File, error) {
+	const replacements = 10
+	for range replacements {
+		if err := l.open(); err != nil {
+			return nil, l.end(err)
+		}
+		if err := l.at.try(int(l.file.Fd())); err != nil {
+			if IsBusy(err) {
+				return nil, l.end(err)
+			}
+			return l.take(), fmt.Errorf("%w (%w)", ErrNotLocked, err)
+		}
+		// A mail program may have put another file in its place before it was locked.
+		same, err := l.at.names(l.file, l.user.UID)
+		switch {
+		case err == nil && same:
+			return l.take(), nil
+		case err != nil && err != errLease:
+			return nil, l.end(err)
+		}
+		l.Close()
+	}
+	return nil, l.end(errReplaced)
+}
+
+// GiveUp ends the waiting: the file is open and not locked, and the error wraps
+// ErrNotLocked and names the holder where that is known, or there is no file.
+func (l *Locking) GiveUp() (*os.File, error) {
+	found := l.busy
+	if err := l.open(); err != nil {
+		l.Close()
+		return nil, refusedLease(err)
+	}
+	why := string(found)
+	if found == errHeld || found == errDotlock {
+		why = "held by " + l.at.holder(int(l.file.Fd()), found)
+	}
+	return l.take(), fmt.Errorf("%w (%s)", ErrNotLocked, why)
+}
+
+// Close ends a Locking that neither Try nor GiveUp has ended.
+func (l *Locking) Close() {
+	if l.file != nil {
+		l.file.Close()
+	}
+	if l.at != nil {
+		l.at.close()
+	}
+	l.file, l.at = nil, nil
+}
+
+// open opens what isn't open yet.
+func (l *Locking) open() error {
+	if l.at == nil {
+		at, err := l.template.place(l.user)
+		if err != nil {
+			return err
+		}
+		l.at = &at
+	}
+	if l.file != nil {
+		return nil
+	}
+	f, err := l.at.open(l.user.UID)
+	l.file = f
+	return err
+}
+
+// end notes what was found, and closes all after an error that doesn't pass.
+func (l *Locking) end(err error) error {
+	found, passes := err.(busy)
+	if l.busy = found; !passes {
+		l.Close()
+	}
+	return err
+}
+
+// take hands the file over and closes the rest.
+func (l *Locking) take() *os.File {
+	f := l.file
+	l.file = nil
+	l.Close()
+	return f
+}
+
+// Unlock ends the locks of a Locking's file and leaves the file open. Another goroutine
+// may close it at the same time.
 func Unlock(f *os.File) {
 	if c, err := f.SyscallConn(); err == nil {
 		_ = c.Control(func(fd uintptr) { unlock(int(fd)) })
 	}
 }
 
-// lock locks the open mailbox, or says who kept it from that until the deadline.
-func (p place) lock(fd int, deadline time.Time) error {
-	for {
-		err := p.try(fd)
-		if err == nil {
-			return nil
-		}
-		if err != errHeld && err != errDotlock {
-			return fmt.Errorf("%w (%w)", ErrNotLocked, err)
-		}
-		if !time.Now().Before(deadline) {
-			return fmt.Errorf("%w (held by %s)", ErrNotLocked, p.holder(fd, err))
-		}
-		time.Sleep(poll)
-	}
-}
-
-// What one try finds in its way.
-var (
-	errHeld    = errors.New("held")
-	errDotlock = errors.New("a dotlock stands")
-)
-
-// try takes all locks or none, and doesn't wait. While a dotlock stands it doesn't
-// touch the others: its maker may be about to take one, and Postfix that fails at it
-// waits for a second with the dotlock in place. One made meanwhile counts too.
+// try takes all locks or none, and doesn't wait; what passes is a busy. While a dotlock
+// stands it doesn't touch the others: its maker may be about to take one, and a Postfix
+// that fails waits for a second with the dotlock in place. One made meanwhile counts
+// too.
 func (p place) try(fd int) error {
 	if p.dotlocked() {
 		return errDotlock
@@ -142,9 +217,8 @@ func (p place) names(f *os.File, uid uint32) (bool, error) {
 	return err == nil && os.SameFile(a, b), err
 }
 
-// holder says in words who holds what try found in its way, as far as it can be
-// known.
-func (p place) holder(fd int, what error) string {
+// holder names the holder of what try found, as far as it can be known.
+func (p place) holder(fd int, what busy) string {
 	if what == errDotlock {
 		return p.name + dotlock + p.dotlockHolder()
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -205,6 +206,17 @@ func TestLockWaits(t *testing.T) {
 	f.Close()
 }
 
+// owned makes an empty file of that uid.
+func owned(t *testing.T, path string, uid int) {
+	t.Helper()
+	write(t, path)
+	if err := os.Chown(path, uid, -1); err != nil {
+		t.Skipf("chown: %v", err)
+	}
+}
+
+// Anybody may make any name in a spool of mode 1777: a dotlock counts only if it is a
+// regular file of root's or of the mailbox owner's.
 func TestDotlock(t *testing.T) {
 	here, err := os.Hostname()
 	try(t, err)
@@ -220,7 +232,7 @@ func TestDotlock(t *testing.T) {
 		"procmail's":       {text("0"), "groucho.lock"},
 		"living":           {text(fmt.Sprint(living, "\n")), fmt.Sprintf("groucho.lock of pid %d", living)},
 		"living, here":     {text(fmt.Sprint(living, ":", here)), fmt.Sprintf("groucho.lock of pid %d on %s", living, here)},
-		"dead":             {text(fmt.Sprint(dead, "\n")), ""},
+		"dead, anywhere":   {text(fmt.Sprint(dead, "\n")), fmt.Sprintf("groucho.lock of pid %d", dead)},
 		"dead, here":       {text(fmt.Sprint(dead, ":", here, "\n")), ""},
 		"another host's":   {text(fmt.Sprint(dead, ":mail2.example.org")), fmt.Sprintf("groucho.lock of pid %d on mail2.example.org", dead)},
 		"unprintable host": {text(fmt.Sprint(dead, ":\x1b[2J")), "groucho.lock"},
@@ -228,9 +240,10 @@ func TestDotlock(t *testing.T) {
 		"too large":        {text("99999999999\n"), "groucho.lock"},
 		"text":             {text("Why a duck?"), "groucho.lock"},
 		"long":             {text(strings.Repeat("9", 1<<20)), "groucho.lock"},
-		"link":             {func(t *testing.T, path string) { try(t, os.Symlink("nowhere", path)) }, "groucho.lock"},
-		"FIFO":             {func(t *testing.T, path string) { try(t, unix.Mkfifo(path, 0o600)) }, "groucho.lock"},
-		"directory":        {func(t *testing.T, path string) { try(t, os.Mkdir(path, 0o700)) }, "groucho.lock"},
+		"link":             {func(t *testing.T, path string) { try(t, os.Symlink("nowhere", path)) }, ""},
+		"FIFO":             {func(t *testing.T, path string) { try(t, unix.Mkfifo(path, 0o600)) }, ""},
+		"directory":        {func(t *testing.T, path string) { try(t, os.Mkdir(path, 0o700)) }, ""},
+		"another's":        {func(t *testing.T, path string) { owned(t, path, 54321) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			template, path := spool(t)
@@ -249,6 +262,20 @@ func TestDotlock(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// Root's dotlock counts in everybody's mailbox, and its owner's does.
+func TestDotlockOfRootOrOwnerCounts(t *testing.T) {
+	template, path := spool(t)
+	owned(t, path, 54321)
+	for uid, counts := range map[int]bool{0: true, 54321: true, 54322: false} {
+		owned(t, path+".lock", uid)
+		f, err := template.OpenLocked(User{Name: "groucho", UID: 54321}, 0)
+		if (err != nil) != counts {
+			t.Errorf("uid %d: %v", uid, err)
+		}
+		f.Close()
 	}
 }
 
@@ -335,6 +362,53 @@ func TestLockOfNone(t *testing.T) {
 	}
 }
 
+// lease takes a write lease on the file and returns it; it is given back at its Close.
+func lease(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	try(t, err)
+	t.Cleanup(func() { f.Close() })
+	signal.Ignore(unix.SIGIO) // by which the kernel asks for it
+	t.Cleanup(func() { signal.Reset(unix.SIGIO) })
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		t.Skipf("lease: %v", err)
+	}
+	return f
+}
+
+// leased returns the lease that is left: while it is being ended, the kind to which.
+func leased(t *testing.T, f *os.File) int {
+	t.Helper()
+	kind, err := unix.FcntlInt(f.Fd(), unix.F_GETLEASE, 0)
+	try(t, err)
+	return kind
+}
+
+// A program such as smbd gives its lease back when somebody else opens the file: that is
+// waited for like a lock.
+func TestLeaseIsWaitedFor(t *testing.T) {
+	template, path := spool(t)
+	holder := lease(t, path)
+	go func() {
+		for leased(t, holder) == unix.F_WRLCK { // nobody has asked for it
+			time.Sleep(time.Millisecond)
+		}
+		_, _ = unix.FcntlInt(holder.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	}()
+	f, err := template.OpenLocked(groucho, time.Minute)
+	try(t, err)
+	f.Close()
+}
+
+func TestLeaseThatIsKeptIsRefused(t *testing.T) {
+	template, path := spool(t)
+	lease(t, path)
+	f, err := template.OpenLocked(groucho, 20*time.Millisecond)
+	if f != nil || !errors.Is(err, ErrRefused) || err.Error() != "refused: under a lease" {
+		t.Errorf("%v, %v", f, err)
+	}
+}
+
 // Who has the dotlock gets the other locks at once, however long somebody waits for
 // them: Postfix that doesn't waits for a second.
 func TestDotlockFirst(t *testing.T) {
@@ -367,19 +441,14 @@ func TestDotlockFirst(t *testing.T) {
 	}
 }
 
-// killstorm waits for the lock where nothing may grow.
+// killstorm waits for the lock while no memory may be allocated.
 func TestWaitingNeedsNothing(t *testing.T) {
 	template, path := spool(t)
 	hold(t, "fcntl", path)
-	at, err := template.place(groucho)
-	try(t, err)
-	defer at.close()
-	f, err := at.open(groucho.UID)
-	try(t, err)
-	defer f.Close()
-	fd := int(f.Fd())
+	l := template.Lock(groucho)
+	defer l.Close()
 	if n := testing.AllocsPerRun(100, func() {
-		if at.try(fd) != errHeld {
+		if f, err := l.Try(); f != nil || err != errHeld {
 			t.Error("not held")
 		}
 	}); n > 0 {
@@ -406,6 +475,11 @@ func TestLockLosesNoDescriptor(t *testing.T) {
 		}
 		f.Close()
 		try(t, os.Remove(path+".lock"))
+		holder := lease(t, path)
+		if f, err := template.OpenLocked(groucho, 0); f != nil || err == nil {
+			t.Fatalf("under a lease: %v, %v", f, err)
+		}
+		holder.Close()
 	}
 	if after := count(); after > before+2 { // the runtime's own may come up
 		t.Errorf("%d descriptors, then %d", before, after)

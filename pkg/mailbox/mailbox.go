@@ -39,28 +39,44 @@ var ErrRefused = errors.New("refused")
 
 // CheckName refuses a user name that must not become part of a path: one that
 // could lead elsewhere, that a program could take for an option, or that names
-// something other than a mailbox in a spool: a hidden file, a lock (USER.lock),
-// a copy (USER.EPOCH). A colon ends a name in passwd(5): no account has one.
+// something other than a mailbox in a spool: a hidden file, a lock (USER.lock). A
+// colon ends a name in passwd(5): no account has one.
 func CheckName(name string) error {
-	dot := strings.LastIndexByte(name, '.')
 	switch {
 	case name == "",
 		name[0] == '.', name[0] == '-',
 		strings.ContainsAny(name, "/:"),
 		strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }),
-		strings.HasSuffix(name, ".lock"),
-		dot >= 0 && dot < len(name)-1 && strings.Trim(name[dot+1:], "0123456789") == "":
+		strings.HasSuffix(name, ".lock"):
 		return errors.New("not fit for a path")
 	}
 	return nil
 }
 
+// FileBase returns the beginning of the name of a file about the user, which a dot and
+// the EPOCH follow. No other user's begins so: the dot of a number at the name's end
+// is doubled, anna..1987 for anna.1987, and one of several people behind an account
+// has a dot and the uid behind the name, with a single dot.
+func (u User) FileBase() string {
+	base := u.Name
+	if dot := strings.LastIndexByte(base, '.'); dot >= 0 && isNumber(base[dot+1:]) {
+		base = base[:dot] + "." + base[dot:]
+	}
+	if u.Account != "" {
+		base += fmt.Sprintf(".%d", u.UID)
+	}
+	return base
+}
+
+func isNumber(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
+
 // The places of a Template.
 const (
 	userPlace   = "{user}"
 	namePlace   = "{name}"   // of user@domain
-	domainPlace = "{domain}" // likewise
+	domainPlace = "{domain}" // of user@domain
 	homePlace   = "{home}"
+	bytePlace   = "{user:" // and N}, 1 to 9: the N-th byte of the name, for hashed spools
 )
 
 // A Template says where users have a mailbox: a path with places for what
@@ -70,8 +86,9 @@ type Template struct {
 	name string // what is opened beneath it, with places for the user
 }
 
-// Parse reads a template: an absolute path with {user} or {name} in it, and {domain},
-// or one that begins with {home}, a user's home directory.
+// Parse reads a template: an absolute path with {user} or {name} in it, which may have
+// {domain} and {user:1} to {user:9} too, or one that begins with {home}, a user's home
+// directory.
 func Parse(path string) (Template, error) {
 	var t Template
 	if name, ok := strings.CutPrefix(path, homePlace+"/"); ok {
@@ -83,8 +100,9 @@ func Parse(path string) (Template, error) {
 		slash := strings.LastIndexByte(path[:strings.IndexByte(path, '{')], '/')
 		t.dir, t.name = path[:slash+1], path[slash+1:]
 	}
-	if strings.ContainsAny(t.dir+places("", "", "").Replace(t.name), "{}") {
-		return t, fmt.Errorf("%q has a place that is none of %s, %s and %s, nor %s/ at its beginning", path, userPlace, namePlace, domainPlace, homePlace)
+	if strings.ContainsAny(t.dir+places(User{Name: strings.Repeat("x", mostBytes)}).Replace(t.name), "{}") {
+		return t, fmt.Errorf("%q has a place that is none of %s, %s1} to 9}, %s and %s, nor %s/ at its beginning",
+			path, userPlace, bytePlace, namePlace, domainPlace, homePlace)
 	}
 	for part := range strings.SplitSeq(t.name, "/") {
 		if part == "" || part == "." || part == ".." {
@@ -94,9 +112,35 @@ func Parse(path string) (Template, error) {
 	return t, nil
 }
 
-// places puts these into the places of a path.
-func places(user, name, domain string) *strings.Replacer {
-	return strings.NewReplacer(userPlace, user, namePlace, name, domainPlace, domain)
+// mostBytes is how many bytes of a name have places.
+const mostBytes = 9
+
+// places puts the user's name and its parts into the places of a path.
+func places(u User) *strings.Replacer {
+	name, domain := u.parts()
+	pairs := []string{userPlace, u.Name, namePlace, name, domainPlace, domain}
+	for n := range min(len(u.Name), mostBytes) {
+		pairs = append(pairs, placeOfByte(n), u.Name[n:n+1])
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// placeOfByte returns the place of the byte at n, counted from 0.
+func placeOfByte(n int) string { return fmt.Sprintf("%s%d}", bytePlace, n+1) }
+
+// fitsBytes returns an error if a byte of the user's name that the path wants is missing
+// or no part of a path by itself.
+func (t Template) fitsBytes(u User) error {
+	if !strings.Contains(t.name, bytePlace) {
+		return nil
+	}
+	for n := range mostBytes {
+		if place := placeOfByte(n); strings.Contains(t.name, place) &&
+			(n >= len(u.Name) || u.Name[n] == '.' || u.Name[n] == '/' || u.Name[n] >= 0x80) {
+			return fmt.Errorf("%s: the user's name has no such byte, or a dot, a slash or no ASCII there", place)
+		}
+	}
+	return nil
 }
 
 // Path returns the path of the user's mailbox, to name it. It is not to be
@@ -122,10 +166,7 @@ func (t Template) Suffix() string {
 }
 
 // beneath returns the path of the user's mailbox from where it is opened.
-func (t Template) beneath(u User) string {
-	name, domain := u.parts()
-	return places(u.Name, name, domain).Replace(t.name)
-}
+func (t Template) beneath(u User) string { return places(u).Replace(t.name) }
 
 // fits returns an error where the user's name is unfit for the path, and ErrNone where
 // it has no domain for one that wants it.
@@ -141,6 +182,9 @@ func (t Template) fits(u User) error {
 		if err := CheckName(c.text); err != nil {
 			return err
 		}
+	}
+	if err := t.fitsBytes(u); err != nil {
+		return err
 	}
 	return CheckName(u.Name) // it is in a copy's name too
 }

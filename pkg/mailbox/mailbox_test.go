@@ -8,6 +8,7 @@ import (
 func TestCheckName(t *testing.T) {
 	for _, name := range []string{
 		"groucho", "g", "1234", "groucho.marx", "groucho@example.org", "x.", "x.1a", "x.lock.y", "lock",
+		"anna.1987", "x.0", "x.y.956639822", "20231777",
 		"EXAMPLE\\groucho", "grün", "a b", "$(id)", "{home}", strings.Repeat("x", 255),
 	} {
 		if err := CheckName(name); err != nil {
@@ -16,7 +17,7 @@ func TestCheckName(t *testing.T) {
 	}
 	for _, name := range []string{
 		"", ".", "..", ".groucho", "-", "-rf", "/", "a/b", "../../etc/passwd", "groucho/", "a:b",
-		"a\x00b", "a\nb", "a\x1b[2J", "a\x7f", "x.lock", ".lock", "x.123", "x.0", "x.y.956639822",
+		"a\x00b", "a\nb", "a\x1b[2J", "a\x7f", "x.lock", ".lock",
 	} {
 		if CheckName(name) == nil {
 			t.Errorf("%q: taken for a user name", name)
@@ -35,6 +36,8 @@ func TestParse(t *testing.T) {
 		{"{home}/mbox", "/home/groucho/mbox", ""},
 		{"/srv/{domain}/{name}", "/srv//groucho", ""}, // fits only who has a domain
 		{"/srv/x{name}.pop", "/srv/xgroucho.pop", ".pop"},
+		{"/var/mail/{user:1}/{user:2}/{user}", "/var/mail/g/r/groucho", ""},
+		{"/var/mail/{user:7}/{user:8}{user}", "/var/mail/o/{user:8}groucho", ""}, // fits only who has so many bytes
 		{"{home}/Mail/{user}.mbox", "/home/groucho/Mail/groucho.mbox", ".mbox"},
 	} {
 		template, err := Parse(c.template)
@@ -51,12 +54,53 @@ func TestParse(t *testing.T) {
 	}
 	for _, bad := range []string{
 		"", "{user}", "mail/{user}", "/var/mail", "/var/mail/root", "/var/mail/%u",
-		"/var/mail/{usr}", "/var/mail/{user", "/var/{x}/{user}", "/var/mail/{user}.{x}", "/srv/{domain}/mbox", "srv/{domain}/{name}", "/srv/{domain}/../{name}", "/srv/{name}/{Domain}",
+		"/var/mail/{usr}", "/var/mail/{user", "/var/{x}/{user}", "/var/mail/{user:1}", "/var/mail/{user:0}/{user}", "/var/mail/{user:10}/{user}", "/var/mail/{user:}/{user}", "/var/mail/{user:1/{user}", "/var/mail/{user}.{x}", "/srv/{domain}/mbox", "srv/{domain}/{name}", "/srv/{domain}/../{name}", "/srv/{name}/{Domain}",
 		"{home}", "/x{home}/{user}", "{home}/{home}", "/home/{user}/{home}", "{home}mbox",
 		"/var/mail/{user}/", "/var/mail/{user}//x", "/var/mail/{user}/../root", "/var/mail/{user}/./x", "{home}/../x", "{home}/",
 	} {
 		if template, err := Parse(bad); err == nil {
 			t.Errorf("%q: taken for %+v", bad, template)
+		}
+	}
+}
+
+// A hashed spool has no place for a name without such a byte, nor for one that leads
+// elsewhere.
+func TestBytePlaceWantsAByteFitForAPath(t *testing.T) {
+	template, err := Parse("/var/mail/{user:1}/{user:2}/{user}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for user, fits := range map[string]bool{
+		"groucho": true, "gg": true, "g-x": true, "g x": true, "Gr": true, "20231777": true,
+		"g": false, "g.x": false, "gü": false, "ü": false, "g/x": false, "../x": false,
+	} {
+		if err := template.fits(User{Name: user}); (err == nil) != fits {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+}
+
+// What FileBase returns, with a dot and an EPOCH behind it, is the beginning of no
+// other user's files.
+func TestFileBaseIsUnambiguous(t *testing.T) {
+	for _, c := range []struct {
+		user User
+		want string
+	}{
+		{User{Name: "groucho"}, "groucho"},
+		{User{Name: "groucho.marx"}, "groucho.marx"},
+		{User{Name: "anna.1987"}, "anna..1987"},
+		{User{Name: "anna..1987"}, "anna...1987"},
+		{User{Name: "anna.1987.956639822"}, "anna.1987..956639822"},
+		{User{Name: "20231777"}, "20231777"},
+		{User{Name: "x."}, "x."},
+		{User{Name: "harpo.5000"}, "harpo..5000"},
+		{User{Name: "harpo", UID: 5000, Account: "vmail"}, "harpo.5000"},
+		{User{Name: "harpo.77", UID: 5000, Account: "vmail"}, "harpo..77.5000"},
+	} {
+		if got := c.user.FileBase(); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.user, got, c.want)
 		}
 	}
 }
@@ -81,7 +125,7 @@ func TestParts(t *testing.T) {
 			t.Errorf("%s: %s, %v, %v; want %s", user, got, mbox.fits(u), other.fits(u), want)
 		}
 	}
-	for _, user := range []string{"groucho@", "@example.org", "groucho@..", "groucho@.", "..@example.org", "groucho@-x", "-x@y", "x.lock@y", "x.1@y", "a/b@c", "a@b/c", "a@b:c"} {
+	for _, user := range []string{"groucho@", "@example.org", "groucho@..", "groucho@.", "..@example.org", "groucho@-x", "-x@y", "x.lock@y", "a/b@c", "a@b/c", "a@b:c"} {
 		if err := mbox.fits(User{Name: user}); err == nil || err == ErrNone {
 			t.Errorf("%s: %v", user, err)
 		}

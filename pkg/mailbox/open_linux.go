@@ -30,16 +30,18 @@ func (t Template) Open(u User) (*os.File, error) {
 		return nil, err
 	}
 	defer at.close()
-	return at.open(u.UID)
+	f, err := at.open(u.UID)
+	return f, refusedLease(err)
 }
 
 // A place is where a mailbox lies: its directory, held open, and its name there.
 type place struct {
 	dir      int
 	name     string
-	lockName string // of its dotlock
-	lockZ    []byte // likewise, ended by a NUL
-	path     string // to name it
+	uid      uint32 // its owner's
+	lockName string // its dotlock's
+	lockZ    []byte // the same, ended by a NUL
+	path     string // for messages
 }
 
 func (p place) close() { unix.Close(p.dir) }
@@ -71,7 +73,7 @@ func (t Template) place(u User) (p place, err error) {
 			return p, reason(err)
 		}
 	}
-	return place{fd, name, name + dotlock, []byte(name + dotlock + "\x00"), t.Path(u)}, nil
+	return place{fd, name, u.UID, name + dotlock, []byte(name + dotlock + "\x00"), t.Path(u)}, nil
 }
 
 // open opens the mailbox, which has to be uid's.
@@ -172,7 +174,15 @@ func reason(err error) error {
 	case unix.ENXIO: // a socket
 		return errNotRegular
 	case unix.EAGAIN:
-		return fmt.Errorf("%w: under a lease", ErrRefused)
+		return errLease
+	}
+	return err
+}
+
+// refusedLease puts a lease that isn't waited for among what is refused.
+func refusedLease(err error) error {
+	if err == errLease {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return err
 }

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Only the file of one who was killed goes, and no link, no other's and no new one.
+// Only a regular file of the user's that names a killed process and is from before the
+// kill is removed.
 func TestRemoveDotlock(t *testing.T) {
 	dir := t.TempDir()
 	u := User{Name: "groucho", UID: uint32(os.Geteuid())}
@@ -38,9 +39,10 @@ func TestRemoveDotlock(t *testing.T) {
 		"its, with host":    {make: write(fmt.Sprintf("%d:%s\n", victim, here)), user: u, killed: yes, began: before, want: "removed "},
 		"of another host":   {make: write(fmt.Sprintf("%d:elsewhere\n", victim)), user: u, killed: yes, began: before, left: true},
 		"of another":        {make: write("1"), user: u, killed: yes, began: before, left: true},
-		"of nobody":         {make: write(fmt.Sprint(victim)), user: u, killed: func(int) bool { return false }, began: before, want: "left ", left: true},
-		"new":               {make: write(fmt.Sprint(victim)), user: u, killed: yes, began: after, want: "left ", left: true},
-		"another uid's":     {make: write(fmt.Sprint(victim)), user: User{Name: "groucho", UID: u.UID + 1}, killed: yes, began: before, want: "left ", left: true},
+		"of nobody":         {make: write(fmt.Sprintf("%d:%s", victim, here)), user: u, killed: func(int) bool { return false }, began: before, want: "left ", left: true},
+		"of nobody knows":   {make: write(fmt.Sprint(victim)), user: u, killed: func(int) bool { return false }, began: before, left: true},
+		"new":               {make: write(fmt.Sprintf("%d:%s", victim, here)), user: u, killed: yes, began: after, want: "left ", left: true},
+		"another uid's":     {make: write(fmt.Sprintf("%d:%s", victim, here)), user: User{Name: "groucho", UID: u.UID + 1}, killed: yes, began: before, want: "left ", left: true},
 		"empty":             {make: write(""), user: u, killed: yes, began: before, left: true},
 		"a link":            {make: func() { _ = os.Symlink("/etc/passwd", lock) }, user: u, killed: yes, began: before, want: "a symbolic link", left: true},
 		"a directory":       {make: func() { _ = os.Mkdir(lock, 0o700) }, user: u, killed: yes, began: before, want: "not a regular file", left: true},
