@@ -189,7 +189,7 @@ func TestFaults(t *testing.T) {
 		{"log\n1\n", "limits.csv:1: no column \"user\"\nlimits.csv:1: no column \"proc\""},
 		{"user,proc,log,log\n*,*,1,1\n", `limits.csv:1: column "log" twice`},
 		{"user,proc,user\n*,*,1\n", `limits.csv:1: column "user" twice`},
-		{"user,proc,Log\n*,*,1\n", `limits.csv:1: column "Log": an action is named by small letters, digits and -`},
+		{"user,proc,Log\n*,*,1\n", `limits.csv:1: the header is in small letters without spaces: user,proc,log`},
 		{"user,proc,\n*,*,1\n", `limits.csv:1: column "": an action is named by small letters, digits and -`},
 		{"user,proc,kill it\n*,*,1\n", `limits.csv:1: column "kill it": an action is named by small letters, digits and -`},
 		{"# c\nuser,proc,log,kill\n*,*,many,-1\n[,x,1,1\n*,*,1\n,a||b,010,1e3\n", "limits.csv:3: log: \"many\" is not a number\n" +
