@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,7 +28,14 @@ type Acting struct {
 	// have been read without waiting, in their order. They are of one snapshot, and
 	// as many as a Reader's buffer holds at most.
 	Together func(due []*Due)
+	// Start, where set, is called instead of Act for each row that is due, and returns at
+	// once. It calls done once, from any goroutine, when it has filled the row. Rows are
+	// written as they are done: no row waits for another one of its snapshot.
+	Start func(due *Due, done func())
 }
+
+// mostStarted is how many rows are in hand at once at most. A variable for tests.
+var mostStarted = 4096
 
 // A Due is a row that has the action.
 type Due struct {
@@ -53,16 +61,17 @@ const (
 // from its work.
 func (a Acting) Run(env Env) error {
 	OutliveReader()
-	q := queue{Acting: a, env: env, out: rows.NewWriter(env.Out)}
+	q := queue{Acting: a, env: env, out: rows.NewWriter(env.Out), hands: make(chan struct{}, mostStarted)}
 	defer q.out.Flush()
+	defer q.started.Wait()
 	defer q.act()
 	return Stream{
 		Need:   append([]rows.Column{rows.Time, rows.Host, rows.User, rows.Actions}, a.Needs...),
 		Adds:   append(a.Fills, rows.Notes, rows.Errors),
-		Idle:   func() error { q.act(); q.out.Flush(); return nil },
-		Header: func(record *rows.Record) error { q.act(); q.write(record); return nil },
+		Idle:   func() error { q.act(); q.flush(); return nil },
+		Header: func(record *rows.Record) error { q.act(); q.started.Wait(); q.write(record); return nil },
 		Row:    func(record *rows.Record) error { q.row(record); return nil },
-	}.Run(env.In, env.Report)
+	}.Run(env.In, q.report)
 }
 
 // A queue holds the rows that wait for the action, and those behind them.
@@ -72,16 +81,36 @@ type queue struct {
 	out     *rows.Writer
 	records []*rows.Record
 	due     []*Due
+
+	mutex   sync.Mutex     // for out and env.Report
+	started sync.WaitGroup // rows that Start has in hand
+	hands   chan struct{}  // holds as many
 }
 
-func (q *queue) write(record *rows.Record) { _ = q.out.Write(record.Cells()) } // env.Out remembers a failure
+func (q *queue) write(record *rows.Record) {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	_ = q.out.Write(record.Cells()) // env.Out remembers a failure
+}
+
+func (q *queue) flush() {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	q.out.Flush()
+}
+
+func (q *queue) report(err error) {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	q.env.Report(err)
+}
 
 // row queues a row that is due and fit, or behind one that is, and writes any other.
 func (q *queue) row(record *rows.Record) {
 	limit, due, err := rows.FindAction(record.Get(rows.Actions), q.Action)
 	var row rows.Row
 	if due && err == nil {
-		q.out.Flush() // no row waits for another's action
+		q.flush() // no row waits for another's action
 		row, err = q.fit(record)
 	}
 	q.tell(record, err)
@@ -90,6 +119,10 @@ func (q *queue) row(record *rows.Record) {
 		return
 	}
 	record = record.Keep()
+	if due && q.Start != nil {
+		q.start(&Due{Record: record, Row: row, Limit: limit})
+		return
+	}
 	q.records = append(q.records, record)
 	if due {
 		q.due = append(q.due, &Due{Record: record, Row: row, Limit: limit})
@@ -97,6 +130,19 @@ func (q *queue) row(record *rows.Record) {
 	if q.Together == nil {
 		q.act()
 	}
+}
+
+// start takes a row in hand, which is written when it is done.
+func (q *queue) start(d *Due) {
+	q.hands <- struct{}{}
+	q.started.Add(1)
+	q.Start(d, func() {
+		q.tell(d.Record, d.Err)
+		q.write(d.Record)
+		q.flush()
+		<-q.hands
+		q.started.Done()
+	})
 }
 
 // act does what is due, and writes the rows.
@@ -149,7 +195,7 @@ func (q *queue) tell(record *rows.Record, err error) {
 		record.Note(q.Tool, "%s", note)
 	default:
 		record.Fail(q.Tool, "%s", err)
-		q.env.Report(fmt.Errorf("<stdin>:%d: %s: %w", record.Line, record.Get(rows.User), err))
+		q.report(fmt.Errorf("<stdin>:%d: %s: %w", record.Line, record.Get(rows.User), err))
 	}
 }
 
