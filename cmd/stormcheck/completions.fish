@@ -50,6 +50,8 @@ complete -c killstorm -l require-archive -d 'leave who is due for a copy that fa
 complete -c killstorm -l hold -r -F -d 'lock the mailbox PATH, with {user}, {name}, {domain} or {home} in it (default /var/mail/{user})'
 complete -c killstorm -l hold-timeout -x -d 'try for that lock for DUR (default 3s)'
 complete -c killstorm -l titles -r -F -d 'how process titles say whom they serve is in FILE (default /etc/stormcheck/titles.csv where it exists)'
+complete -c killstorm -l unless-changed -r -F -d 'begin no kill after PATH has changed, from now on or from PATH@FINGERPRINT on'
+complete -c killstorm -l pause -r -F -d 'leave alone what FILE says is paused'
 complete -c killstorm -l no-realtime -d 'run at the priority that it was started with'
 complete -c killstorm -l host -x -d 'act on the rows of host NAME (default: this machine\'s node name)'
 complete -c killstorm -l dry-run -s n -d 'signal nobody, note who would be'

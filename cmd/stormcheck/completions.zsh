@@ -60,6 +60,8 @@ killstorm)
 		'*--hold[lock the mailbox PATH, with {user}, {name}, {domain} or {home} in it (default /var/mail/{user})]:PATH:_files' \
 		'(--hold-timeout)--hold-timeout[try for that lock for DUR (default 3s)]:DUR:' \
 		'(--titles)--titles[how process titles say whom they serve is in FILE (default /etc/stormcheck/titles.csv where it exists)]:FILE:_files' \
+		'*--unless-changed[begin no kill after PATH has changed, from now on or from PATH@FINGERPRINT on]:PATH:_files' \
+		'(--pause)--pause[leave alone what FILE says is paused]:FILE:_files' \
 		'(--no-realtime)--no-realtime[run at the priority that it was started with]' \
 		'(--host)--host[act on the rows of host NAME (default: this machine'\''s node name)]:NAME:' \
 		'(--dry-run -n)--dry-run[signal nobody, note who would be]' \

@@ -45,8 +45,8 @@ func App() *cli.App {
 		Usage: "end process storms, and nobody else's processes",
 		Synopsis: `killstorm [--signal SIG] [--grace DUR] [--timeout DUR] [--max N]
        [--protect USER]... [--allow-root] [--allow-system] [--require-archive]
-       [--hold PATH]... [--hold-timeout DUR] [--titles FILE] [--no-realtime]
-       [--host NAME] [-n]`,
+       [--hold PATH]... [--hold-timeout DUR] [--titles FILE] [--unless-changed PATH]...
+       [--pause FILE] [--no-realtime] [--host NAME] [-n]`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "signal", Usage: "send `SIG` first, and KILL to what is left after the grace (default KILL)"},
 			&cli.StringFlag{Name: "grace", Usage: "how long they have to follow --signal, `DUR` (default 5s)"},
@@ -59,6 +59,8 @@ func App() *cli.App {
 			&cli.StringSliceFlag{Name: "hold", Usage: "lock the mailbox `PATH`, with {user}, {name}, {domain} or {home} in it (default " + defaultHold + ")"},
 			&cli.StringFlag{Name: "hold-timeout", Usage: "try for that lock for `DUR` (default 3s)"},
 			&cli.StringFlag{Name: "titles", Usage: "how process titles say whom they serve is in `FILE` (default " + titles.Default + " where it exists)"},
+			&cli.StringSliceFlag{Name: "unless-changed", Usage: "begin no kill after `PATH` has changed, from now on or from PATH@FINGERPRINT on"},
+			&cli.StringFlag{Name: "pause", Usage: "leave alone what `FILE` says is paused"},
 			&cli.BoolFlag{Name: noRealtime, Usage: "run at the priority that it was started with"},
 			&cli.StringFlag{Name: "host", Usage: "act on the rows of host `NAME` (default: this machine's node name)"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "signal nobody, note who would be"},
@@ -101,6 +103,12 @@ func run(c *cli.Context, env filter.Env) (err error) {
 		return filter.Usagef("--hold-timeout: a lock is kept for %s at most, and has to outlast the wait for others", holdMost)
 	}
 	if o.Host, err = filter.Host(c); err != nil {
+		return err
+	}
+	if o.UnlessChanged, err = parseWatched(c.StringSlice("unless-changed")); err != nil {
+		return err
+	}
+	if o.Pause, err = filter.Text(c, "pause", ""); err != nil {
 		return err
 	}
 	path, err := filter.Text(c, "titles", "")

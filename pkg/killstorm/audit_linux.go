@@ -115,7 +115,7 @@ func (l *syslog) send(message string) {
 			l.lost, l.fault = l.lost+1, err
 			return
 		}
-		time.Sleep(pause) // its queue is short, and its reader below us
+		time.Sleep(sweepGap) // its queue is short, and its reader below us
 	}
 }
 

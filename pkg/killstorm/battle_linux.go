@@ -17,9 +17,9 @@ import (
 // lastLook is how long the last to be killed at the deadline have to be gone.
 const lastLook = 500 * time.Millisecond
 
-// pause is the least between two sweeps: killstorm runs above everybody else, and
+// sweepGap is the least between two sweeps: killstorm runs above everybody else, and
 // who is to die needs the processor for it.
-const pause = time.Millisecond
+const sweepGap = time.Millisecond
 
 // yield is how long others have the processor between two sweeps that freeze. They
 // may use it to fork, so it is short; see also rest.
@@ -128,36 +128,82 @@ func (b *battle) identify(pid int, who *proc.Identity) error {
 // each passes all processes of all storms to do, the worst storm's first, from two
 // goroutines: it is the kernel's work, which two processors share well.
 func (b *battle) each(do func(s *storm, p *process, who *proc.Identity)) {
-	const share = 32
 	for _, s := range b.storms {
-		var (
-			wait sync.WaitGroup
-			next atomic.Int64
-		)
-		for w := range b.who {
-			wait.Add(1)
-			go func() {
-				defer wait.Done()
-				for {
-					end := int(next.Add(share))
-					if end-share >= len(s.processes) {
-						return
-					}
-					for i := end - share; i < min(end, len(s.processes)); i++ {
-						do(s, &s.processes[i], &b.who[w])
-					}
-				}
-			}()
-		}
-		wait.Wait()
+		b.eachOf(s, do)
 	}
+}
+
+// eachOf is each for one storm.
+func (b *battle) eachOf(s *storm, do func(s *storm, p *process, who *proc.Identity)) {
+	const share = 32
+	var (
+		wait sync.WaitGroup
+		next atomic.Int64
+	)
+	for w := range b.who {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			for {
+				end := int(next.Add(share))
+				if end-share >= len(s.processes) {
+					return
+				}
+				for i := end - share; i < min(end, len(s.processes)); i++ {
+					do(s, &s.processes[i], &b.who[w])
+				}
+			}
+		}()
+	}
+	wait.Wait()
+}
+
+// keep drops each storm for which why returns an error, which its row gets: nothing
+// of it is ended. It is for storms of which no process was signalled.
+func (b *battle) keep(why func(*storm) error) {
+	var kept []*storm
+	for _, s := range b.storms {
+		if err := why(s); err != nil {
+			s.due.Err = err
+			if !b.DryRun {
+				s.due.Record.Set(rows.Killed, "0")
+			}
+			continue
+		}
+		kept = append(kept, s)
+	}
+	b.storms = kept
+}
+
+// unpaused drops the storms that the pause file names.
+func (b *battle) unpaused() {
+	p := b.readPause()
+	b.keep(func(s *storm) error { return p.holds(b.Options, s.due.Row) })
+}
+
+// begin reports whether processes of a storm may be signalled: they have been, or
+// nothing has changed that must not change. Else it drops the storm.
+func (b *battle) begin(s *storm) bool {
+	if s.begun {
+		return true
+	}
+	why := b.changed()
+	if s.begun = why == nil; why != nil {
+		b.keep(func(of *storm) error {
+			if of == s {
+				return why
+			}
+			return nil
+		})
+	}
+	return s.begun
 }
 
 // over reports whether it is time to stop.
 func (b *battle) over() bool { return b.toldToEnd() != nil || !time.Now().Before(b.deadline) }
 
 // rest gives the processor to others, for two thirds of the time while sweeps take long.
-func (b *battle) rest() { time.Sleep(max(pause, 2*b.took)) }
+func (b *battle) rest() { time.Sleep(max(sweepGap, 2*b.took)) }
 
 // sweep reads the table.
 func (b *battle) sweep() error {
@@ -190,15 +236,7 @@ func (b *battle) look() error {
 		return err
 	}
 	b.examine(b.DryRun || b.Max > 0)
-	due := b.storms[:0:0]
-	for _, s := range b.storms {
-		if s.due.Err = s.stillDue(b.sweeps, b.Max); s.due.Err == nil {
-			due = append(due, s)
-		} else if !b.DryRun {
-			s.due.Record.Set(rows.Killed, "0")
-		}
-	}
-	b.storms = due
+	b.keep(func(s *storm) error { return s.stillDue(b.sweeps, b.Max) })
 	return nil
 }
 
@@ -296,6 +334,9 @@ func (b *battle) fight() {
 		s.reserve()
 	}
 	if b.Signal != syscall.SIGKILL {
+		b.unpaused()
+	}
+	if b.Signal != syscall.SIGKILL {
 		b.ask() // without locks: they may have to write their last into the mailbox
 	}
 	begin := time.Now()
@@ -310,6 +351,9 @@ func (b *battle) fight() {
 		b.examine(true) // to say who remains
 		b.fail(err)
 		return
+	}
+	if b.Signal == syscall.SIGKILL {
+		b.unpaused()
 	}
 	b.began = time.Now()
 	fresh, err := b.freeze()
@@ -427,7 +471,7 @@ func (b *battle) await() (waited bool) {
 	end := time.Now().Add(patience)
 	for _, s := range b.storms {
 		for i := range s.processes {
-			for p := &s.processes[i]; p.killed && !b.hasGone(p); time.Sleep(pause) {
+			for p := &s.processes[i]; p.killed && !b.hasGone(p); time.Sleep(sweepGap) {
 				if b.stuck = time.Now().After(end); b.stuck || b.over() {
 					return waited
 				}
@@ -483,7 +527,7 @@ func (b *battle) frozen() bool {
 // also those that had gone when it came, for their children may be there.
 func (b *battle) stop() (stopped, left int) {
 	var fresh, there atomic.Int64
-	b.each(func(s *storm, p *process, who *proc.Identity) {
+	stop := func(s *storm, p *process, who *proc.Identity) {
 		if p.seen != b.sweeps || p.gone || p.other {
 			return
 		}
@@ -514,7 +558,12 @@ func (b *battle) stop() (stopped, left int) {
 			}
 		}
 		h.Close()
-	})
+	}
+	for _, s := range b.storms {
+		if b.begin(s) {
+			b.eachOf(s, stop)
+		}
+	}
 	return int(fresh.Load()), int(there.Load())
 }
 

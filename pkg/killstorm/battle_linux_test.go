@@ -27,14 +27,7 @@ import (
 func rowsIn(t *testing.T, change func(*Options), rows ...string) (cells []string, reported string) {
 	t.Helper()
 	var out bytes.Buffer
-	o := Options{Signal: syscall.SIGKILL, Timeout: 20 * time.Second, Host: "moscow", Syslog: "/nowhere/log", Now: func() time.Time { return now }}
-	if change != nil {
-		change(&o)
-	}
-	env := filter.Env{In: strings.NewReader(header + strings.Join(rows, "")), Out: &out, Report: func(err error) { reported += err.Error() + "\n" }}
-	if err := Run(o, env); err != nil {
-		t.Error(err)
-	}
+	reported = runOn(t, strings.NewReader(header+strings.Join(rows, "")), &out, change)
 	for _, line := range strings.Split(strings.TrimSpace(strings.TrimPrefix(out.String(), header)), "\n") {
 		all := strings.Split(line, ",")
 		cells = append(cells, strings.Join(all[len(all)-4:], "|"))

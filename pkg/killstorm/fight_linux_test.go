@@ -432,7 +432,7 @@ func TestRests(t *testing.T) {
 	before, begin := b.sweeps, time.Now()
 	b.deadline = begin.Add(200 * time.Millisecond)
 	must(b.kill(0))
-	if n, most := b.sweeps-before, int(time.Since(begin)/pause); n < 2 || n > most {
+	if n, most := b.sweeps-before, int(time.Since(begin)/sweepGap); n < 2 || n > most {
 		t.Errorf("%d sweeps where %d are the most", n, most)
 	}
 }

@@ -30,6 +30,8 @@ type Options struct {
 	HoldTimeout    time.Duration      // how long such a lock is tried for
 	Titles         *titles.Table      // how processes say whom they serve; nil: none does
 	Host           string             // rows of this host are acted on, escaped
+	UnlessChanged  []Watched          // after a change of one no kill begins
+	Pause          string             // the file that pauses killing, pkg/pause; "": none does
 	DryRun         bool               // signal nobody
 	Syslog         string             // the socket that is told who was killed
 	Now            func() time.Time   // the clock that rows' times are held against

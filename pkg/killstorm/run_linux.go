@@ -138,6 +138,8 @@ func (k *killer) end(storms []*storm, start time.Time) {
 		return
 	}
 	if k.DryRun {
+		b.unpaused()
+		b.keep(func(*storm) error { return k.changed() })
 		for _, s := range b.storms {
 			s.due.Err = filter.Note(s.wouldKill(b.sweeps))
 		}

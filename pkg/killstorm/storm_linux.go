@@ -23,6 +23,7 @@ type storm struct {
 	index     map[id]int    // in processes
 	notes     []error       // told with what came of it
 	evidence  map[id]string // what was known of the first ones before the freeze
+	begun     bool          // a process of it may have been signalled
 	held      locks
 	silent    bool // the file system of its mailbox doesn't answer
 

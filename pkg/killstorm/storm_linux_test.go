@@ -211,18 +211,24 @@ func due(uid uint32, proc, limit string) string {
 	return fmt.Sprintf("2000-04-25T05:17:02Z,moscow,%s,%d,%s,404,log=1 kill=%s,,,,\n", user(uid), uid, proc, limit)
 }
 
-// run takes one row through killstorm: its last four cells, and what was reported.
-func run1(t *testing.T, row string, change func(*Options)) (cells, reported string) {
+// runOn takes a stream through killstorm, and returns what was reported.
+func runOn(t *testing.T, in io.Reader, out io.Writer, change func(*Options)) (reported string) {
 	t.Helper()
-	var out bytes.Buffer
 	o := Options{Signal: syscall.SIGKILL, Timeout: 20 * time.Second, Host: "moscow", Syslog: "/nowhere/log", Now: func() time.Time { return now }}
 	if change != nil {
 		change(&o)
 	}
-	env := filter.Env{In: strings.NewReader(header + row), Out: &out, Report: func(err error) { reported += err.Error() + "\n" }}
-	if err := Run(o, env); err != nil {
+	if err := Run(o, filter.Env{In: in, Out: out, Report: func(err error) { reported += err.Error() + "\n" }}); err != nil {
 		t.Error(err)
 	}
+	return reported
+}
+
+// run1 takes one row through killstorm: its last four cells, and what was reported.
+func run1(t *testing.T, row string, change func(*Options)) (cells, reported string) {
+	t.Helper()
+	var out bytes.Buffer
+	reported = runOn(t, strings.NewReader(header+row), &out, change)
 	got, passed := strings.CutPrefix(out.String(), header)
 	all := strings.Split(strings.TrimSuffix(got, "\n"), ",")
 	if !passed || len(all) != 11 || !strings.HasPrefix(row, strings.Join(all[:7], ",")) {
