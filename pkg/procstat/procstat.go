@@ -72,21 +72,27 @@ func one(p *proc.Process, now uint64) tally {
 	return t
 }
 
-// Run writes one snapshot to out. When the table can't be seen whole it writes
-// nothing and returns the reason.
+// Run writes a snapshot to out, of text each that is in it. If the table can't be seen
+// whole it writes nothing and returns the reason.
 func Run(o Options, out io.Writer) error {
-	snapshot, err := o.snapshot()
+	w := rows.NewWriter(out)
+	take := func(found scan) error {
+		_ = w.Write(header) // Error has it
+		_ = rows.Encode(w, len(header), found.printed(o.Min)...)
+		w.Flush()
+		if w.Error() != nil || o.Metrics == "" {
+			return w.Error()
+		}
+		return o.export(found)
+	}
+	if o.Text != nil {
+		return newTextReader(o).each(take)
+	}
+	found, err := o.snapshot()
 	if err != nil {
 		return err
 	}
-	w := rows.NewWriter(out)
-	_ = w.Write(header) // Error has it
-	_ = rows.Encode(w, len(header), snapshot.printed(o.Min)...)
-	w.Flush()
-	if w.Error() != nil || o.Metrics == "" {
-		return w.Error()
-	}
-	return o.export(snapshot)
+	return take(found)
 }
 
 // header is the first line of each snapshot.
@@ -106,11 +112,8 @@ func (s scan) printed(least int64) []rows.Row {
 	return s.rows[:n]
 }
 
-// snapshot takes one.
+// snapshot takes one of this machine's table.
 func (o Options) snapshot() (scan, error) {
-	if o.Text != nil {
-		return fromText(o)
-	}
 	table, err := proc.Open()
 	if err != nil {
 		return scan{}, err

@@ -1,8 +1,10 @@
 package procstat
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+	"unicode/utf8"
 
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/proc"
@@ -50,6 +53,7 @@ func fromPS(t *testing.T, text string, least int64) (got []string, reported stri
 }
 
 func TestText(t *testing.T) {
+	wide := func(user string) string { return user + strings.Repeat(" ", 65-utf8.RuneCountInString(user)) }
 	for _, c := range []struct {
 		name, text string
 		want       []string
@@ -58,28 +62,61 @@ func TestText(t *testing.T) {
 		{"user,comm", "USER     COMMAND\nroot     init\ngroucho  imapd\ngroucho  imapd\n", []string{"groucho|imapd|2|", "root|init|1|"}, ""},
 		{"pid,user,comm", "    PID USER     COMMAND\n      1 root     init\n     20 groucho  imapd\n", []string{"groucho|imapd|1|", "root|init|1|"}, ""},
 		{"stat", "USER     STAT COMMAND\nroot     Ss   init\ngroucho  Z    imapd <defunct>\ngroucho  S    imapd\n", []string{"groucho|imapd|2|1", "root|init|1|0"}, ""},
-		{"pid, stat", "PID USER STAT COMMAND\n1 root Ss init\n2 groucho Z+ imapd <defunct>\n", []string{"groucho|imapd|1|1", "root|init|1|0"}, ""},
+		{"pid, stat", "  PID USER     STAT COMMAND\n    1 root     Ss   init\n    2 groucho  Z+   imapd <defunct>\n", []string{"groucho|imapd|1|1", "root|init|1|0"}, ""},
+		{"busybox", "PID   USER     STAT COMMAND\n    1 root     S    init\n    5 groucho  Z    imapd\n", []string{"groucho|imapd|1|1", "root|init|1|0"}, ""},
 		{"Solaris", "    USER S COMMAND\n    root S /usr/lib/sendmail\n    root Z <defunct>\n", []string{"root|/usr/lib/sendmail|1|0", "root|<defunct>|1|1"}, ""},
-		{"macOS, FreeBSD", "USER COMM\nroot /sbin/launchd\n", []string{"root|/sbin/launchd|1|"}, ""},
-		{"defunct without a state", "USER COMMAND\ngroucho imapd <defunct>\n", []string{"groucho|imapd <defunct>|1|"}, ""},
-		{"defunct but alive", "USER STAT COMMAND\ngroucho S imapd <defunct>\n", []string{"groucho|imapd <defunct>|1|0"}, ""},
+		{"AIX", "     PID     USER COMMAND\n       1     root init\n 4194630  groucho imapd\n", []string{"groucho|imapd|1|", "root|init|1|"}, ""},
+		{"macOS", "USER              STAT COMM\nroot              Ss   /sbin/launchd\n_windowserver     Ss   /System/Library/a b/WindowServer\n",
+			[]string{"_windowserver|/System/Library/a b/WindowServer|1|0", "root|/sbin/launchd|1|0"}, ""},
+		{"FreeBSD", "USER     STAT COMMAND\nroot     DLs  kernel\nroot     ILs  init\ngroucho  I+   imapd\n", []string{"groucho|imapd|1|0", "root|init|1|0", "root|kernel|1|0"}, ""},
+
+		// An account with a space stays one account, and its processes keep their names.
+		{"a space", wide("USER") + "COMMAND\n" + wide(`CORP\john smith`) + "imapd\n" + wide("root") + "Web Content\n",
+			[]string{`CORP\\john smith|imapd|1|`, "root|Web Content|1|"}, ""},
+		{"a space, stat", wide("USER") + "STAT COMMAND\n" + wide(`CORP\john smith`) + "Ss   imapd\n" + wide(`CORP\john smith`) + "Z    imapd <defunct>\n",
+			[]string{`CORP\\john smith|imapd|2|1`}, ""},
+		{"a space, pid and stat", "    PID " + wide("USER") + "STAT COMMAND\n   4711 " + wide(`CORP\john smith`) + "Ss   Web Content\n", []string{`CORP\\john smith|Web Content|1|0`}, ""},
+		{"a space, Solaris", "           USER COMMAND\nCORP john smith imapd\n           root init\n", []string{"CORP john smith|imapd|1|", "root|init|1|"}, ""},
+		{"a space, uniq", "      3 " + wide(`CORP\john smith`) + "imapd\n      1 " + wide("USER") + "COMMAND\n", []string{`CORP\\john smith|imapd|3|`}, ""},
+		{"more than ASCII", wide("USER") + "COMMAND\n" + wide("José.García") + "imapd\n", []string{"José.García|imapd|1|"}, ""},
+		{"digits", "    PID USER     COMMAND\n   4711 20231777 imapd\n", []string{"20231777|imapd|1|"}, ""},
+		{"a state of five letters", "USER     STAT COMMAND\nroot     S<Lsl multipathd\nroot     SNsl+ x  y\nroot     Ssl  x\n",
+			[]string{"root|multipathd|1|0", "root|x|1|0", "root|x  y|1|0"}, ""},
+		{"a PID beyond its column", "PID   USER     STAT COMMAND\n4194303 root     S    init\n4194303 root     S<Lsl x\n4194303 root     S<L  x\n", []string{"root|x|2|0", "root|init|1|0"}, ""},
+		{"a PID beyond its column", "PID   USER     COMMAND\n4194303 root     init\n4194303 verylong9 x\n", []string{"root|init|1|"}, "ps.txt:3: \"4194303 verylong9 x\" doesn't fit the header's columns\n"},
+		{"beyond its column", "USER     COMMAND\nverylongaccount imapd\nroot     init\n", []string{"root|init|1|"}, "ps.txt:2: \"verylongaccount imapd\" doesn't fit the header's columns\n"},
+		{"beyond its column, stat", "USER     STAT COMMAND\nverylongaccount S    imapd\nlong12345 S    imapd\n", nil,
+			"ps.txt:2: \"verylongaccount S    imapd\" doesn't fit the header's columns\nps.txt:3: \"long12345 S    imapd\" doesn't fit the header's columns\n"},
+		{"another column", wide("USER") + "COMMAND\ngroucho  imapd" + strings.Repeat(" ", 60) + "x\n", nil,
+			"ps.txt:2: \"groucho  imapd" + strings.Repeat(" ", 60) + "x\" doesn't fit the header's columns\n"},
+
+		// Zombies as in the table.
+		{"defunct, no state", "USER     COMMAND\ngroucho  imapd <defunct>\ngroucho  imapd\n", []string{"groucho|imapd|2|"}, ""},
+		{"defunct but alive", "USER     STAT COMMAND\ngroucho  S    imapd <defunct>\n", []string{"groucho|imapd <defunct>|1|0"}, ""},
+		{"a leader whose threads live", "USER     STAT COMMAND\ngroucho  Zl   imapd <defunct>\ngroucho  Zsl+ imapd <defunct>\ngroucho  Zs   imapd <defunct>\n", []string{"groucho|imapd|3|1"}, ""},
+		{"dead", "USER     STAT COMMAND\ngroucho  X    imapd\n", []string{"groucho|imapd|1|1"}, ""},
+
 		{"names", "USER COMMAND\nroot (sd-pam)\nroot Web Content\nroot a,b\"c\\\nroot *\nroot   x  y\n",
-			[]string{"root|(sd-pam)|1|", "root|Web Content|1|", `root|\x2a|1|`, `root|a\x2cb\x22c\\|1|`, "root|x  y|1|"}, ""},
+			[]string{"root|  x  y|1|", "root|(sd-pam)|1|", "root|Web Content|1|", `root|\x2a|1|`, `root|a\x2cb\x22c\\|1|`}, ""},
 		{"no name at all", "USER     COMMAND\nroot     \n", []string{"root||1|"}, ""},
-		{"tabs, carriage returns", "USER\tCOMMAND\r\nroot\tinit\r\n", []string{"root|init|1|"}, ""},
-		{"uniq -c", "    404 groucho imapd\n      1 USER     COMMAND\n     34 root /usr/lib/sendmail\n", []string{"groucho|imapd|404|", "root|/usr/lib/sendmail|34|"}, ""},
-		{"uniq -c, header first", "      1 USER     COMMAND\n     34 root sendmail\n", []string{"root|sendmail|34|"}, ""},
-		{"uniq -c, a pair twice", " 1 root httpd\n 10 root httpd\n", []string{"root|httpd|11|"}, ""},
+		{"carriage returns", "USER COMMAND\r\nroot init\r\n", []string{"root|init|1|"}, ""},
+		{"a banner", "Welcome to moscow!\n\n  5 users here, 404 groucho imapd\n5 a b\n5 a b\nUSER     COMMAND\nroot     init\n", []string{"root|init|1|"}, ""},
+		{"the end of an earlier text", "groucho  imapd\ngroucho  imapd\nUSER     COMMAND\nroot     init\n", []string{"root|init|1|"}, ""},
+
+		{"uniq -c", "    404 groucho imapd\n      1 USER     COMMAND\n", nil, "ps.txt:1: \"groucho imapd\" doesn't fit the header's columns\n"},
+		{"uniq -c", "    404 groucho  imapd\n      1 USER     COMMAND\n     34 root     /usr/lib/sendmail\n", []string{"groucho|imapd|404|", "root|/usr/lib/sendmail|34|"}, ""},
+		{"uniq -c, no header", "    404 groucho imapd\n     34 root /usr/lib/sendmail\n", []string{"groucho|imapd|404|", "root|/usr/lib/sendmail|34|"}, ""},
+		{"uniq -c of BSD, wide", " 404 groucho imapd\n12345678 root x\n7 root y\n", []string{"root|x|12345678|", "groucho|imapd|404|", "root|y|7|"}, ""},
+		{"uniq -c of Solaris", " 404  groucho imapd\n   1     USER COMMAND\n   1     root init\n", []string{"groucho|imapd|404|", "root|init|1|"}, ""},
 		{"header only", "USER COMMAND\n", nil, ""},
-		{"a cut user", "USER COMMAND\naverylo+ imapd\nroot init\n", []string{"root|init|1|"}, "ps.txt:2: user \"averylo+\" is cut: use ps -eo user:64\n"},
+		{"a cut user", "USER     COMMAND\naverylo+ imapd\nroot     init\n", []string{"root|init|1|"}, "ps.txt:2: user \"averylo+\" is cut: use ps -eo user:64\n"},
 		{"not a row", "USER COMMAND\nroot\nroot init\n", []string{"root|init|1|"}, "ps.txt:2: \"root\" has no process name\n"},
 		{"an empty line", "USER COMMAND\n\nroot init\n", []string{"root|init|1|"}, "ps.txt:2: \"\" has no process name\n"},
-		{"a count that is none", "1 root init\n01 root x\n-1 root x\nx root x\n99999999999999999999 root x\n", []string{"root|init|1|"},
-			"ps.txt:2: \"01\" is not a number\nps.txt:3: \"-1\" is not a number\nps.txt:4: \"x\" is not a number\nps.txt:5: \"99999999999999999999\" is too large\n"},
-		{"a PID that is none", "PID USER COMMAND\nx root init\n", nil, "ps.txt:2: \"x\" is not a number\n"},
-		{"a state that is none", "USER STAT COMMAND\nroot 7 init\n", nil, "ps.txt:2: \"7\" is no state\n"},
+		{"no user", "USER COMMAND\n     init\n", nil, "ps.txt:2: \"     init\" has no user\n"},
+		{"a PID that is none", "PID USER COMMAND\n  x root init\n", nil, "ps.txt:2: \"x\" is not a number\n"},
+		{"a state that is none", "USER STAT COMMAND\nroot 7    init\nroot S:   init\n", nil, "ps.txt:2: \"7\" is no state\nps.txt:3: \"S:\" is no state\n"},
 		{"cut", "USER COMMAND\nroot init\nroot ini", []string{"root|init|1|"}, "ps.txt:3: the last line is cut\n"},
-		{"hostile", "USER COMMAND\n../../etc/passwd x\n-rf \x1b[2J\na\xffb x\x00\n", []string{`-rf|\x1b[2J|1|`, `../../etc/passwd|x|1|`, `a\xffb|x\x00|1|`}, ""},
+		{"hostile", "USER              COMMAND\n../../etc/passwd  x\n-rf               \x1b[2J\na\xffb               x\x00\n", []string{`-rf|\x1b[2J|1|`, `../../etc/passwd|x|1|`, `a\xffb|x\x00|1|`}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, reported, err := fromPS(t, c.text, 1)
@@ -91,12 +128,28 @@ func TestText(t *testing.T) {
 }
 
 func TestTextRefused(t *testing.T) {
+	const unfit = " is neither a header of ps nor a line of uniq -c"
 	for text, want := range map[string]string{
-		"":                                  "ps.txt: no input, not even a header: the stage before failed",
-		"root init\n":                       `ps.txt:1: "root init" is neither a header of ps nor a line of uniq -c`,
-		"\n":                                `ps.txt:1: "" is neither a header of ps nor a line of uniq -c`,
-		"USER COMMAND PID\nroot init 1\n":   `ps.txt:1: "USER COMMAND PID" is neither a header of ps nor a line of uniq -c`,
-		"USER COMMAND\n" + long + long + "": "ps.txt:2: line over 65536 bytes",
+		"":                                "ps.txt: no input, not even a header: the stage before failed",
+		"root init\n":                     `ps.txt:1: "root init"` + unfit,
+		"\n":                              `ps.txt:1: ""` + unfit,
+		"USER COMMAND PID\nroot init 1\n": `ps.txt:1: "USER COMMAND PID"` + unfit,
+		"USER COMMAND\n" + long + long:    "ps.txt:2: line over 65536 bytes",
+		// What uniq -c can't print.
+		"1 root init\n01 root x\n":                   `ps.txt:2: "01 root x"` + unfit,
+		"1 root init\n-1 root x\n":                   `ps.txt:2: "-1 root x"` + unfit,
+		"1 root init\n0 root x\n":                    `ps.txt:2: "0 root x"` + unfit,
+		"1 root init\nx root x\n":                    `ps.txt:2: "x root x"` + unfit,
+		"1 root init\n\n":                            `ps.txt:2: ""` + unfit,
+		"1 root init\n\t1 root x\n":                  `ps.txt:2: "\t1 root x"` + unfit,
+		"1 root init\n99999999999999999999 root x\n": `ps.txt:2: "99999999999999999999 root x"` + unfit,
+		"Welcome!\n 1 root init\n":                   `ps.txt:1: "Welcome!"` + unfit,
+		// PIDs of ps without its header.
+		"   4711 groucho imapd\n   4712 groucho imapd\n":                  `ps.txt:2: "groucho imapd" a second time: this is no output of sort | uniq -c, and ps's header is missing`,
+		"   4711 groucho imapd\n   4712 groucho  imapd\n":                 `ps.txt:2: "groucho  imapd" a second time: this is no output of sort | uniq -c, and ps's header is missing`,
+		" 1 root httpd\n 3 root init\n 10 root httpd\n":                   `ps.txt:3: "root httpd" a second time: this is no output of sort | uniq -c, and ps's header is missing`,
+		"  1 root S init\n  1 USER     STAT COMMAND\n":                    `ps.txt:2: "USER     STAT COMMAND": only ps -eo user,comm is read through uniq -c`,
+		strings.Repeat("Welcome!\n", maxBanner+1) + "USER COMMAND\na b\n": `ps.txt:1: "Welcome!"` + unfit,
 	} {
 		if _, _, err := fromPS(t, text, 1); err == nil || err.Error() != want {
 			t.Errorf("%.40q: %v; want %s", text, err, want)
@@ -105,6 +158,42 @@ func TestTextRefused(t *testing.T) {
 	o := Options{Text: iotest.ErrReader(errors.New("broken")), TextName: "-", Now: time.Now, Report: func(error) {}}
 	if err := Run(o, &bytes.Buffer{}); err == nil || err.Error() != "-:1: broken" {
 		t.Errorf("a read that fails: %v", err)
+	}
+}
+
+// Each header begins a snapshot, which goes out when it is whole.
+func TestTextOfSeveralSnapshots(t *testing.T) {
+	in, feed := io.Pipe()
+	read, out := io.Pipe()
+	now := time.Unix(956639822, 0)
+	done := make(chan error)
+	go func() {
+		o := Options{Min: 1, Host: "moscow", Text: in, TextName: "-", Report: func(err error) { t.Error(err) },
+			Now: func() time.Time { now = now.Add(time.Second); return now }}
+		done <- Run(o, out)
+		out.Close()
+	}()
+	lines := bufio.NewScanner(read)
+	want := func(user string) {
+		t.Helper()
+		for _, want := range []string{"time,host,user,", user} {
+			if !lines.Scan() || !strings.Contains(lines.Text(), want) {
+				t.Fatalf("%q; want %q", lines.Text(), want)
+			}
+		}
+	}
+	const header = "USER     COMMAND\n"
+	io.WriteString(feed, header+"groucho  imapd\ngroucho  imapd\n")
+	go io.WriteString(feed, header)
+	want("05:17:03Z,moscow,groucho,,imapd,2,")
+	go func() { io.WriteString(feed, "groucho  imapd\n"+header+header+"harpo    vi\n"); feed.Close() }()
+	want("05:17:05Z,moscow,groucho,,imapd,1,") // an hour, a day: not summed
+	if !lines.Scan() || !strings.HasPrefix(lines.Text(), "time,") {
+		t.Errorf("an empty snapshot: %q", lines.Text())
+	}
+	want("moscow,harpo,,vi,1,")
+	if err := <-done; err != nil || lines.Scan() {
+		t.Errorf("%v, then %q", err, lines.Text())
 	}
 }
 
@@ -123,7 +212,7 @@ func TestOrderAndMin(t *testing.T) {
 	if !slices.Equal(got, want) || err != nil {
 		t.Errorf("got %q, %v\nwant %q", got, err, want)
 	}
-	got, _, _ = fromPS(t, "USER COMMAND\nb y\nb x\na z\nb x\n", 1)
+	got, _, _ = fromPS(t, "USER  COMMAND\nb     y\nb     x\na     z\nb     x\n", 1)
 	if want := []string{"b|x|2|", "a|z|1|", "b|y|1|"}; !slices.Equal(got, want) {
 		t.Errorf("got %q; want %q", got, want)
 	}
@@ -131,11 +220,11 @@ func TestOrderAndMin(t *testing.T) {
 
 func TestTotal(t *testing.T) {
 	var text strings.Builder
-	text.WriteString("USER COMMAND\n")
+	text.WriteString("USER    COMMAND\n")
 	for i := range 30 { // a storm under as many names
 		text.WriteString("groucho name" + strconv.Itoa(i) + "\n")
 	}
-	text.WriteString("harpo *\nharpo imapd\n")
+	text.WriteString("harpo   *\nharpo   imapd\n")
 	var out bytes.Buffer
 	o := Options{Min: 2, Total: true, Host: "h", Text: strings.NewReader(text.String()), TextName: "-", Now: time.Now, Report: func(error) {}}
 	if err := Run(o, &out); err != nil {
@@ -165,7 +254,10 @@ func TestLargestAreAskedForFirst(t *testing.T) {
 }
 
 func FuzzText(f *testing.F) {
-	for _, text := range []string{"USER COMMAND\nroot init\n", " 4 root init\n", "PID USER STAT COMMAND\n1 root Z x <defunct>\n"} {
+	for _, text := range []string{
+		"USER COMMAND\nroot init\n", " 4 root init\n", "PID USER STAT COMMAND\n  1 root Zl  x <defunct>\n", "   1 USER   COMMAND\n   3 a b c  x\n",
+		"hello\nPID   USER     STAT COMMAND\n4194303 root     S<Lsl x\nPID   USER     STAT COMMAND\n    5 é        R    y\n",
+	} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
