@@ -229,13 +229,23 @@ func idOf(name string) (uint32, error) {
 	return uint32(uid), nil
 }
 
-// output runs a program and returns what it printed. When ctx ends, all that the program
+// output runs a program and returns what it printed. If no process can be made it tries
+// again until ctx ends: the questions asked beside it may take the last ones.
+func output(ctx context.Context, path string, args ...string) (string, error) {
+	for ctx.Err() == nil {
+		out, err := run(ctx, path, args...)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return out, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return "", ctx.Err()
+}
+
+// run runs a program and returns what it printed. When ctx ends, all that the program
 // has started is killed; a process that got away keeps the pipe open for a second at
 // most.
-func output(ctx context.Context, path string, args ...string) (string, error) {
-	if ctx.Err() != nil {
-		return "", ctx.Err()
-	}
+func run(ctx context.Context, path string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
