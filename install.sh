@@ -53,7 +53,7 @@ case $DESTDIR in
 *) DESTDIR=$from/$DESTDIR ;;
 esac
 
-tools="procstat threshold mailarchive killstorm alertmail"
+tools="procstat threshold mailarchive killstorm alertmail stormplot"
 out=build                        # where what is built goes
 units=/etc/systemd/system        # where systemd looks for what the machine's administrator has installed
 zsh=share/zsh/site-functions     # below PREFIX; Debian's packages have another

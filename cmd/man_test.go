@@ -16,11 +16,12 @@ import (
 	"stormcheck/pkg/mailarchive"
 	"stormcheck/pkg/procstat"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/stormplot"
 	"stormcheck/pkg/threshold"
 )
 
-// tools are the five filters, in the order of the pipe.
-var tools = []func() *cli.App{procstat.App, threshold.App, mailarchive.App, killstorm.App, alertmail.App}
+// tools are the filters: five in the order of the pipe, and one that draws its logs.
+var tools = []func() *cli.App{procstat.App, threshold.App, mailarchive.App, killstorm.App, alertmail.App, stormplot.App}
 
 // A command is what a page of section 8 tells about.
 type command struct {

@@ -9,9 +9,10 @@ _stormcheck() {
 	mailarchive) flags='--dir --mailbox --lock-timeout --timeout --again-after --keep --max-size --min-free --host --dry-run -n --help -h --version' ;;
 	killstorm) flags='--signal --grace --timeout --max --protect --allow-root --allow-system --require-archive --hold --hold-timeout --titles --unless-changed --pause --no-realtime --host --dry-run -n --help -h --version' ;;
 	alertmail) flags='--to --page-to --from --each --title --level --name --task --sendmail --alertmanager --alertmanager-token-file --alertmanager-ca-file --state --repeat --after --over-after --context --context-window --metrics --log --dry-run -n --help -h --version' ;;
+	stormplot) flags='--since --user --proc --top --heat --svg --runs --help -h --version' ;;
 	stormcheck) flags='--dry-run -n --every --check --status --help -h --version' ;;
 	esac
 	COMPREPLY=()
 	[[ $2 != -* ]] || mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$2")
 }
-complete -o default -F _stormcheck procstat threshold mailarchive killstorm alertmail stormcheck
+complete -o default -F _stormcheck procstat threshold mailarchive killstorm alertmail stormplot stormcheck

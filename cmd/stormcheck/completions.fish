@@ -83,6 +83,17 @@ complete -c alertmail -l dry-run -s n -d 'print what would be sent, log and reme
 complete -c alertmail -l help -s h -d 'print this help'
 complete -c alertmail -l version -d 'print the version'
 
+complete -c stormplot -f
+complete -c stormplot -l since -x -d 'draw from WHEN to now, a duration such as 36h or a date such as 2026-11-01 (default: from the first row to the last)'
+complete -c stormplot -l user -x -d 'draw accounts that match GLOB'
+complete -c stormplot -l proc -x -d 'draw process names that match GLOB'
+complete -c stormplot -l top -x -d 'draw the N worst pairs of account and name (default 10)'
+complete -c stormplot -l heat -d 'draw the hours of the week in which storms come'
+complete -c stormplot -l svg -d 'write an SVG file, not text'
+complete -c stormplot -l runs -r -F -d 'show as unknown when nothing ran, from FILE and its rotated files'
+complete -c stormplot -l help -s h -d 'print this help'
+complete -c stormplot -l version -d 'print the version'
+
 complete -c stormcheck -f
 complete -c stormcheck -l dry-run -s n -d 'touch nothing, show what would be done'
 complete -c stormcheck -l every -x -d 'stand ready, and look each DUR'

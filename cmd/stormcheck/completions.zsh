@@ -1,4 +1,4 @@
-#compdef procstat threshold mailarchive killstorm alertmail stormcheck
+#compdef procstat threshold mailarchive killstorm alertmail stormplot stormcheck
 # Completions of stormcheck's commands, from their flags. Made by
 #	go test ./cmd -run TestCompletions -update
 case $service in
@@ -94,6 +94,19 @@ alertmail)
 		'(--log)--log[append all rows to FILE]:FILE:_files' \
 		'(--dry-run -n)--dry-run[print what would be sent, log and remember nothing]' \
 		'(--dry-run -n)-n[print what would be sent, log and remember nothing]' \
+		'(--help -h)--help[print this help]' \
+		'(--help -h)-h[print this help]' \
+		'(--version)--version[print the version]'
+	;;
+stormplot)
+	_arguments \
+		'(--since)--since[draw from WHEN to now, a duration such as 36h or a date such as 2026-11-01 (default: from the first row to the last)]:WHEN:' \
+		'(--user)--user[draw accounts that match GLOB]:GLOB:' \
+		'(--proc)--proc[draw process names that match GLOB]:GLOB:' \
+		'(--top)--top[draw the N worst pairs of account and name (default 10)]:N:' \
+		'(--heat)--heat[draw the hours of the week in which storms come]' \
+		'(--svg)--svg[write an SVG file, not text]' \
+		'(--runs)--runs[show as unknown when nothing ran, from FILE and its rotated files]:FILE:_files' \
 		'(--help -h)--help[print this help]' \
 		'(--help -h)-h[print this help]' \
 		'(--version)--version[print the version]'

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/filter"
-	"stormcheck/pkg/glob"
+	"stormcheck/pkg/table"
 )
 
 const (
@@ -85,12 +85,12 @@ func since(c *cli.Context, now time.Time) (time.Time, error) {
 }
 
 // pattern returns the glob of a flag, nil if it isn't given.
-func pattern(c *cli.Context, name string) (glob.Pattern, error) {
+func pattern(c *cli.Context, name string) (table.Pattern, error) {
 	text, err := filter.Text(c, name, "")
 	if err != nil || text == "" {
 		return nil, err
 	}
-	p, err := glob.Compile(text)
+	p, err := table.Compile(text)
 	if err != nil {
 		return nil, filter.Usagef("--%s: %s", name, err)
 	}

@@ -195,6 +195,9 @@ func (h *history) put(s *series, p sample, at int64) {
 
 // tidy sorts the samples of a series and leaves one for a step.
 func (h *history) tidy(s *series) {
+	if s.sorted == len(s.samples) {
+		return
+	}
 	if !slices.IsSortedFunc(s.samples, byTime) {
 		slices.SortFunc(s.samples, byTime)
 	}
@@ -233,7 +236,9 @@ func (h *history) weigh() {
 	h.cost = 0
 	for _, s := range h.all() {
 		h.tidy(s)
-		s.samples = slices.Clone(s.samples)
+		if cap(s.samples) > len(s.samples)*5/4+1 {
+			s.samples = slices.Clone(s.samples)
+		}
 		h.cost += seriesCost + len(s.host) + len(s.user) + len(s.proc) + cap(s.samples)*sampleCost
 	}
 }
@@ -255,6 +260,7 @@ func (h *history) lengthen(step int64) {
 		for i := range s.samples {
 			s.samples[i].at = uint32(int64(s.samples[i].at) * h.step / step)
 		}
+		s.sorted = 0
 	}
 	h.step = step
 }

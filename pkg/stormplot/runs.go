@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"stormcheck/pkg/filter"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/trusted"
 )
 
 // A period is a time in which checks ran, from and until seconds since 1970.
@@ -113,11 +113,11 @@ func rotated(path string) (paths []string, err error) {
 	if len(paths) > 0 {
 		return paths, nil
 	}
-	return nil, fmt.Errorf("%s: %w", path, filter.Cause(cmp.Or(err, listing)))
+	return nil, fmt.Errorf("%s: %w", path, trusted.Cause(cmp.Or(err, listing)))
 }
 
 func (p *periods) readFile(path string, report func(error)) error {
-	f, err := filter.OpenTrusted(path, os.O_RDONLY, 0)
+	f, err := trusted.Open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (p *periods) read(path string, in io.Reader, report func(error)) error {
 			report(fmt.Errorf("%s:%d: %w", path, syntax.Line, syntax.Err))
 			continue
 		case err != nil:
-			return fmt.Errorf("%s: %w", path, filter.Cause(err))
+			return fmt.Errorf("%s: %w", path, trusted.Cause(err))
 		}
 		line, _ := lines.FieldPos(0)
 		if slices.Contains(cells, "time") || width == 0 {

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"stormcheck/pkg/filter"
-	"stormcheck/pkg/glob"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/table"
 )
 
 // Options are what Run works with.
@@ -19,8 +19,8 @@ type Options struct {
 	Since time.Time      // draw from here to Now; zero: from the first row to the last
 	Now   time.Time      // rows of later times are refused
 	Zone  *time.Location // of all times in the drawing
-	User  glob.Pattern   // draw these accounts; nil: all
-	Proc  glob.Pattern   // draw these process names; nil: all
+	User  table.Pattern  // draw these accounts; nil: all
+	Proc  table.Pattern  // draw these process names; nil: all
 	Top   int            // draw at most so many pairs
 	Heat  bool           // draw hours and weekdays, not pairs
 	SVG   bool           // draw an SVG, not text
@@ -28,6 +28,9 @@ type Options struct {
 	Width int            // columns of text
 	ASCII bool           // text without any other character
 }
+
+// needed are the columns without which nothing can be drawn.
+var needed = []rows.Column{rows.Time, rows.User, rows.Proc, rows.Count}
 
 // maxAhead is how far in the future a row's time may lie: clocks differ a little.
 const maxAhead = time.Minute
@@ -44,9 +47,9 @@ func Run(o Options, env filter.Env) error {
 	}
 	in := &input{Options: o, history: newHistory(o.Zone, o.Top)}
 	err := filter.Stream{
-		Need:   []rows.Column{rows.Time, rows.User, rows.Proc, rows.Count},
+		Need:   needed,
 		Idle:   func() error { return nil },
-		Header: func(*rows.Record) error { in.begun = true; return nil },
+		Header: func(r *rows.Record) error { in.header(r); return nil },
 		Row:    func(r *rows.Record) error { in.row(r); return nil },
 	}.Run(env.In, env.Report)
 	for _, fault := range in.faults() {
@@ -69,7 +72,7 @@ type input struct {
 	Options
 	history *history
 	week    week
-	begun   bool // a header was read
+	begun   bool // a fit header was read
 
 	lastCell string // the time of the row before, and
 	lastTime int64  // what it says in seconds, for all rows of a snapshot share it
@@ -105,6 +108,15 @@ func (in *input) faults() (faults []error) {
 		}
 	}
 	return faults
+}
+
+// header takes a header, which may be unfit: it has been reported then.
+func (in *input) header(r *rows.Record) {
+	fit := true
+	for _, c := range needed {
+		fit = fit && r.Has(c)
+	}
+	in.begun = in.begun || fit
 }
 
 // row takes one row, unless it isn't wanted or has no usable time.

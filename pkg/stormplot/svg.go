@@ -195,7 +195,7 @@ func (c *chart) say(bar int, b bar) string {
 	text := interval(c.zone, c.bounds[bar], c.bounds[bar+1]) + ": "
 	switch b.kind {
 	case unknown:
-		return text + "unknown, nothing ran"
+		return text + "unknown, no check"
 	case quiet:
 		return text + "none"
 	}
@@ -291,7 +291,7 @@ func (c *chart) svgLegend(out *canvas, seen marks) {
 		}
 	}
 	if c.anyUnknown() {
-		entry(func(x float64, y int) { out.unknown(x, y-9, 10, 10) }, "unknown: nothing ran")
+		entry(func(x float64, y int) { out.unknown(x, y-9, 10, 10) }, "unknown: no check")
 	}
 	if x == svgMargin {
 		out.y -= 28
@@ -346,7 +346,7 @@ func (w *week) svg(o Options, watched *periods) string {
 					text += fmt.Sprintf("; killed %d", h.killed)
 				}
 			case unknowns != nil && unknowns[day][i]:
-				text += "unknown, nothing ran"
+				text += "unknown, no check"
 			default:
 				text += "none"
 			}
@@ -375,7 +375,7 @@ func (w *week) svg(o Options, watched *periods) string {
 	if isUnknown {
 		out.y += 22
 		out.unknown(svgMargin, out.y-9, 10, 10)
-		out.text(svgMargin+15, out.y, 11, faint, "start", "unknown: nothing ran")
+		out.text(svgMargin+15, out.y, 11, faint, "start", "unknown: no check")
 	}
 	out.y += svgMargin
 	return out.finish(title, description)

@@ -254,7 +254,7 @@ func (s *sheet) printLegend(all marks) {
 		other = append([]string{strings.Join(due, ", ") + ": limit reached"}, other...)
 	}
 	if s.anyUnknown() {
-		other = append(other, s.pen.unknown+" unknown: nothing ran")
+		other = append(other, s.pen.unknown+" unknown: no check")
 	}
 	if len(other) > 0 {
 		s.print("%s", strings.Join(other, "; "))

@@ -111,7 +111,7 @@ func (w *week) text(o Options, watched *periods) string {
 	}
 	text := strings.TrimRight(out.String(), " ") + "\n"
 	if isUnknown {
-		text += pen.unknown + " unknown: nothing ran\n"
+		text += pen.unknown + " unknown: no check\n"
 	}
 	return text
 }
