@@ -85,7 +85,7 @@ func TestKickRecipe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := "time,host,user,uid,proc,count,zombies,recent,account,rule,actions,archived,killed,remaining,notes,errors\n"
+	in := "time,host,user,uid,proc,count,zombies,recent,account,rule,actions,archived,killed,remaining,notes,errors,parent,oldest,started\n"
 	for _, cells := range []string{
 		"HERE,groucho@example.org,5000,imap,150,0,9,vmail,r,alert=60 kill=100", "HERE,*,5000,imap,150,0,9,vmail,r,kill=100",
 		"HERE,-x,5000,imap,150,0,9,vmail,r,kill=100", `HERE,a\x3f,5000,imap,150,0,9,vmail,r,kill=100`, "HERE,harpo,5001,imap,150,0,9,,r,kill=100",

@@ -26,7 +26,7 @@ type cells map[rows.Column]string
 func stream(all ...cells) string {
 	var b bytes.Buffer
 	w := rows.NewWriter(&b)
-	_ = w.Write(rows.Header(16))
+	_ = w.Write(rows.Header(rows.AllColumns))
 	for _, row := range all {
 		filled := cells{
 			rows.Time: "2000-04-25T05:17:02Z", rows.Host: "moscow", rows.User: "groucho",

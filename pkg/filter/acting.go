@@ -165,11 +165,11 @@ func (q *queue) act() {
 // fit decodes a row of this host and of now.
 func (a Acting) fit(record *rows.Record) (rows.Row, error) {
 	if record.Get(rows.Host) != a.Host {
-		return rows.Row{}, Note("not this host")
+		return rows.Row{}, Note(rows.NotThisHost)
 	}
 	row, err := record.Row()
-	if err != nil { // all else but the time has been read before
-		return row, fmt.Errorf("time: %w", err)
+	if err != nil {
+		return row, err
 	}
 	switch age := a.Now().Sub(row.Time.Time).Round(time.Second); {
 	case row.Time.IsZero():

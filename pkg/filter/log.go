@@ -15,8 +15,7 @@ import (
 // lockWait is how long a log's lock is waited for.
 const lockWait = time.Second
 
-// A Log is the file of --log: rows for later study, always with all sixteen
-// columns, under one header. The zero Log logs nothing.
+// A Log is the file of --log: rows for later study, always with all columns, under one header. The zero Log logs nothing.
 type Log struct {
 	Path  string
 	batch bytes.Buffer
@@ -44,7 +43,7 @@ func (l *Log) Add(record *rows.Record) error {
 }
 
 // header is the first line of each log.
-var header = rows.Header(16)
+var header = rows.Header(rows.AllColumns)
 
 // Flush appends the batch to the file: one write, under a lock, after the header
 // where the file is empty. A file that begins otherwise is moved aside first. The

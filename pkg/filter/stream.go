@@ -10,11 +10,11 @@ import (
 // A Stream takes a stream of rows through a tool: it reads, reports what is
 // refused, and passes each header and row to the tool.
 type Stream struct {
-	Need   []rows.Column                  // a header must have them
-	Adds   []rows.Column                  // added to the layout where missing, for the tool fills them
-	Idle   func() error                   // called before each read that may block; its error ends the stream
-	Skip   func(count, recent int64) bool // see rows.Reader
-	Header func(*rows.Record) error       // an unfit one too: it ends the snapshot before
+	Need   []rows.Column            // a header must have them
+	Adds   []rows.Column            // added to the layout where missing, for the tool fills them
+	Idle   func() error             // called before each read that may block; its error ends the stream
+	Skip   func(rows.Numbers) bool  // see rows.Reader
+	Header func(*rows.Record) error // an unfit one too: it ends the snapshot before
 	Row    func(*rows.Record) error
 }
 

@@ -34,7 +34,7 @@ func (b *battle) keepEvidence(s *storm) {
 		parent := who.PPID
 		text := fmt.Sprintf(" state=%c ppid=%d", who.State, parent)
 		if b.identify(parent, who) == nil {
-			text += " parent=" + rows.EscapeProc(string(who.Comm))
+			text += " parent=" + rows.EscapeName(string(who.Comm))
 		}
 		if s.evidence[p.id] = text; len(s.evidence) == evidenceOnes {
 			return
@@ -45,7 +45,7 @@ func (b *battle) keepEvidence(s *storm) {
 // audit tells syslog who was killed, the oldest first. It returns how many lines it
 // couldn't send, and why.
 func (s *storm) audit(log *syslog, killed []process) (unsent int, why error) {
-	whose := fmt.Sprintf("killed uid=%d user=%s proc=%s", s.user.UID, rows.Escape(s.user.Name), rows.EscapeProc(s.comm))
+	whose := fmt.Sprintf("killed uid=%d user=%s proc=%s", s.user.UID, rows.EscapeName(s.user.Name), rows.EscapeName(s.comm))
 	for i, p := range oldest(killed) {
 		if i == auditLines {
 			log.send(fmt.Sprintf("%s and %d more", whose, len(killed)-i))

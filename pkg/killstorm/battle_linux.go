@@ -252,7 +252,7 @@ func (b *battle) examine(all bool) {
 		if p.seen != b.sweeps || p.refused != "" || p.other {
 			return
 		}
-		if !all && s.due.Limit.Reached(s.fit.Load(), s.fitRecent.Load()) {
+		if !all && s.due.Limit.Reached(rows.Numbers{Count: s.fit.Load(), Recent: s.fitRecent.Load()}) {
 			return
 		}
 		h, err := b.open(p, who)

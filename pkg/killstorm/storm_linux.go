@@ -126,9 +126,9 @@ func (s *storm) stillDue(sweep int, most int64) error {
 		}
 	}
 	switch limit := s.due.Limit; {
-	case !limit.Reached(count, recent):
+	case !limit.Reached(rows.Numbers{Count: count, Recent: recent}):
 		return filter.Note(fmt.Sprintf("subsided to %d", count))
-	case !limit.Reached(others, othersRecent):
+	case !limit.Reached(rows.Numbers{Count: others, Recent: othersRecent}):
 		return filter.Note(fmt.Sprintf("refused: %s - too few others: %d", s.refusals(), others))
 	case most > 0 && others > most:
 		return fmt.Errorf("refused: %d are more than --max %d", others, most)

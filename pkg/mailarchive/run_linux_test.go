@@ -181,7 +181,7 @@ func (s *stage) cells(row string) (archived, notes, errors string) {
 		if !ok {
 			s.Errorf("report %q", report)
 		}
-		messages = append(messages, "mailarchive: "+rows.Message(what))
+		messages = append(messages, "mailarchive: "+rows.EscapeMessage(what))
 	}
 	if joined := strings.Join(messages, "; "); joined != cells[9] {
 		s.Errorf("errors %q, reports %q", cells[9], reports)

@@ -45,7 +45,7 @@ func (k key) proc() string {
 	if k.total {
 		return "*"
 	}
-	return rows.EscapeProc(k.comm)
+	return rows.EscapeName(k.comm)
 }
 
 // tally is what is counted of a key.
@@ -78,7 +78,7 @@ func Run(o Options, out io.Writer) error {
 	w := rows.NewWriter(out)
 	take := func(found scan) error {
 		_ = w.Write(header) // Error has it
-		_ = rows.Encode(w, len(header), found.printed(o.Min)...)
+		_ = rows.Encode(w, rows.SnapshotColumns, found.printed(o.Min)...)
 		w.Flush()
 		if w.Error() != nil || o.Metrics == "" {
 			return w.Error()
@@ -96,7 +96,7 @@ func Run(o Options, out io.Writer) error {
 }
 
 // header is the first line of each snapshot.
-var header = rows.Header(9)
+var header = rows.Header(rows.SnapshotColumns)
 
 // A scan is what has been found in one.
 type scan struct {
@@ -163,9 +163,9 @@ func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) 
 		if a, known := accounts[k.uid]; known {
 			user = a.Name
 		}
-		row := rows.Row{User: rows.Escape(user), UID: rows.Known(int64(k.uid)), Proc: k.proc(), Count: rows.Known(t.count)}
+		row := rows.Row{User: rows.EscapeName(user), UID: rows.Known(int64(k.uid)), Proc: k.proc(), Count: rows.Known(t.count)}
 		if k.user != "" {
-			row.User, row.Account = rows.Escape(k.user), row.User
+			row.User, row.Account = rows.EscapeName(k.user), row.User
 		}
 		if proc.Detailed {
 			row.Zombies, row.Recent = rows.Known(t.zombies), rows.Known(t.recent)

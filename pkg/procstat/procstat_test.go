@@ -38,12 +38,12 @@ func fromPS(t *testing.T, text string, least int64) (got []string, reported stri
 		}
 		return nil, reported, err
 	}
-	if lines[0] != "time,host,user,uid,proc,count,zombies,recent,account" || lines[len(lines)-1] != "" {
+	if lines[0] != "time,host,user,uid,proc,count,zombies,recent,account,parent,oldest,started" || lines[len(lines)-1] != "" {
 		t.Errorf("output %q", out.String())
 	}
 	for _, line := range lines[1 : len(lines)-1] {
 		cells := strings.Split(line, ",")
-		if len(cells) != 9 || cells[0] != "2000-04-25T05:17:02Z" || cells[1] != "moscow" || cells[3]+cells[7]+cells[8] != "" {
+		if len(cells) != 12 || cells[0] != "2000-04-25T05:17:02Z" || cells[1] != "moscow" || cells[3]+cells[7]+cells[8]+cells[9]+cells[10]+cells[11] != "" {
 			t.Errorf("row %q", line)
 			continue
 		}

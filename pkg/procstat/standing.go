@@ -36,7 +36,7 @@ func Stand(ctx context.Context, o Options, every time.Duration, out io.Writer) e
 		if err != nil {
 			return err
 		}
-		_ = rows.Encode(w, len(header), found.printed(o.Min)...)
+		_ = rows.Encode(w, rows.SnapshotColumns, found.printed(o.Min)...)
 		_ = w.Write(header)
 		if w.Flush(); w.Error() != nil {
 			return w.Error()

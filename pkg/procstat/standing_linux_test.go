@@ -52,7 +52,7 @@ func procstat(t *testing.T, args string, change func(*exec.Cmd)) (*exec.Cmd, *bu
 	return cmd, bufio.NewReader(out), &problems
 }
 
-const first = "time,host,user,uid,proc,count,zombies,recent,account\n"
+const first = "time,host,user,uid,proc,count,zombies,recent,account,parent,oldest,started\n"
 
 // snapshot reads the rows of one snapshot, to the next one's header.
 func snapshot(t *testing.T, in *bufio.Reader) (rows []string) {

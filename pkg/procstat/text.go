@@ -79,7 +79,7 @@ func (r *textReader) scan(start time.Time, counts map[key]*tally, stated bool) s
 	all := r.cut(counts)
 	var found []rows.Row
 	for k, t := range counts {
-		row := rows.Row{User: rows.Escape(k.user), Proc: k.proc(), Count: rows.Known(t.count)}
+		row := rows.Row{User: rows.EscapeName(k.user), Proc: k.proc(), Count: rows.Known(t.count)}
 		if stated {
 			row.Zombies = rows.Known(t.zombies)
 		}

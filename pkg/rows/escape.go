@@ -15,13 +15,17 @@ func Escape(b string) string {
 	return escape(b, func(r rune) bool { return r == ',' || r == '"' || r == '\\' })
 }
 
-// EscapeProc is Escape for a process name: a name that is just "*" becomes
-// \x2a, for a plain * in the proc column stands for all of a user's processes.
-func EscapeProc(comm string) string {
-	if comm == "*" {
+// EscapeName is Escape for the name of a user or a process: a name that is just "*"
+// becomes \x2a, and one that is just "?" \x3f. A plain * in the proc column stands
+// for all of a user's processes, and a plain ? for a gap.
+func EscapeName(name string) string {
+	switch name {
+	case "*":
 		return `\x2a`
+	case gapName:
+		return `\x3f`
 	}
-	return Escape(comm)
+	return Escape(name)
 }
 
 // Printable returns s with each byte of what isn't printable UTF-8 as \xNN and
@@ -31,10 +35,10 @@ func Printable(s string) string {
 	return escape(s, func(rune) bool { return false })
 }
 
-// Message returns s fit for the notes and errors cells: printable, on one line,
+// EscapeMessage returns s fit for the notes and errors cells: printable, on one line,
 // commas and semicolons, which separate cells and messages, as \xNN, and double
 // quotes as single ones.
-func Message(s string) string {
+func EscapeMessage(s string) string {
 	return escape(strings.ReplaceAll(s, `"`, "'"), func(r rune) bool { return r == ',' || r == ';' })
 }
 
@@ -69,7 +73,7 @@ func escape(s string, special func(rune) bool) string {
 	return out.String()
 }
 
-// Unescape returns the bytes that Escape or EscapeProc was given. A backslash
+// Unescape returns the bytes that Escape or EscapeName was given. A backslash
 // that begins neither \\ nor \xNN (lower-case hex) is an error.
 func Unescape(cell string) (string, error) {
 	if !strings.Contains(cell, `\`) {

@@ -34,6 +34,18 @@ func (r raw) has(text string) bool {
 	return false
 }
 
+// hasNumber reports whether a cell is of digits alone.
+func (r raw) hasNumber() bool {
+	start := 0
+	for _, end := range r.ends {
+		if start < end && len(bytes.Trim(r.text[start:end], "0123456789")) == 0 {
+			return true
+		}
+		start = end + 1
+	}
+	return false
+}
+
 // strings appends the cells to a slice, as strings that last.
 func (r raw) strings(cells []string) []string {
 	text, start := string(r.text), 0

@@ -76,15 +76,39 @@ func FuzzLines(f *testing.F) {
 	f.Fuzz(checkLines)
 }
 
+// A gap passes whatever the limits are: it says that rows are missing.
+func TestGapIsNotSkipped(t *testing.T) {
+	const text = "host,user,proc,count,errors\nh,?,?,0,ssh: no route\nh,harpo,imapd,0,\nh,harpo,imapd,3,\n"
+	r := NewReader(strings.NewReader(text), "<stdin>", func() error { return nil }, Host, User, Proc, Count)
+	r.Skip = func(Numbers) bool { return true }
+	var got []string
+	for {
+		record, err := r.Read()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !record.Header {
+			reason, isGap := record.Gap()
+			got = append(got, fmt.Sprint(record.Line, reason, isGap))
+		}
+	}
+	if want := []string{fmt.Sprint(2, "ssh: no route", true)}; !slices.Equal(got, want) {
+		t.Errorf("got %q; want %q", got, want)
+	}
+}
+
 // A row that is skipped is still one that must be fit, and the lines behind it
 // keep their numbers.
 func TestSkip(t *testing.T) {
 	const text = "host,user,proc,count,recent\nh,u,a,3,\nh,u,\"b\n\",4,\nh,u,c,1,9\nh,u,d,-1,\nh,u,e,2,x\nh,u,f\nh,u,g,5,\nuser,proc,count,host,recent\nu,h,3,h,1\nu,i,9,h,1\n"
 	r := NewReader(strings.NewReader(text), "<stdin>", func() error { return nil }, Host, User, Proc, Count)
 	var asked, got []string
-	r.Skip = func(count, recent int64) bool {
-		asked = append(asked, fmt.Sprintf("%d+%d", count, recent))
-		return count < 4 && recent < 9
+	r.Skip = func(n Numbers) bool {
+		asked = append(asked, fmt.Sprintf("%d+%d", n.Count, n.Recent))
+		return n.Count < 4 && n.Recent < 9
 	}
 	for {
 		record, err := r.Read()

@@ -55,14 +55,17 @@ func (l *Layout) Add(columns ...Column) {
 	}
 }
 
-// newLayout takes a header. It is an error when a column has no name, a name
-// comes twice, or a needed one is missing.
+// newLayout takes a header. A column without a name, a name that comes twice, and a
+// needed one that is missing are errors.
 func newLayout(header []string, need []Column) (*Layout, error) {
 	l := &Layout{names: header, width: len(header)}
 	for c := range l.at {
 		l.at[c] = slices.Index(header, columnNames[c])
 	}
 	for i, name := range header {
+		if name == "" {
+			return l, fmt.Errorf("header: column %d has no name", i+1)
+		}
 		if j := slices.Index(header, name); j < i {
 			return l, fmt.Errorf("header: column %q twice", name)
 		}
@@ -110,22 +113,7 @@ func (r *Record) Get(c Column) string {
 // Set fills the cell of column c, which the layout must have.
 func (r *Record) Set(c Column, cell string) { r.cells[r.at[c]] = cell }
 
-// Note adds a remark of the tool to the notes, which the layout must have.
-func (r *Record) Note(tool, format string, args ...any) { r.add(Notes, tool, format, args) }
-
-// Fail adds a failure of the tool to the errors, which the layout must have.
-func (r *Record) Fail(tool, format string, args ...any) { r.add(Errors, tool, format, args) }
-
-func (r *Record) add(c Column, tool, format string, args []any) {
-	message := tool + ": " + Message(fmt.Sprintf(format, args...))
-	if before := r.Get(c); before != "" {
-		message = before + "; " + message
-	}
-	r.Set(c, message)
-}
-
-// All returns the cells of all sixteen columns in the order of Header, "" where
-// the layout has none.
+// All returns the cells of AllColumns, "" where the layout has none.
 func (r *Record) All() []string {
 	cells := make([]string, numColumns)
 	for c := range numColumns {
@@ -142,8 +130,8 @@ func (r *Record) Row() (Row, error) {
 	err := gocsv.UnmarshalCSV(oneRecord(r.All()), &decoded)
 	var fault *csv.ParseError
 	switch {
-	case errors.As(err, &fault):
-		return Row{}, fault.Err // gocsv's line and column are those of our one record
+	case errors.As(err, &fault): // gocsv's line is that of our one record
+		return Row{}, fmt.Errorf("%s: %w", Column(fault.Column-1), fault.Err)
 	case err != nil:
 		return Row{}, err
 	}
@@ -160,9 +148,9 @@ func (o oneRecord) ReadAll() ([][]string, error) { return [][]string{columnNames
 // A Reader reads a stream record by record: RFC 4180 quoting, \r\n and a BOM
 // are taken, columns may stand in any order, a stream may be several joined.
 type Reader struct {
-	// Skip, if set, is asked of each fit row, before it is decoded, whether nothing
-	// can come of its count and recent (0 where empty). Read passes over such rows.
-	Skip func(count, recent int64) bool
+	// Skip, if set, is asked for each fit row, before it is decoded, whether its
+	// numbers rule it out. Read passes over such rows, but never over a gap.
+	Skip func(Numbers) bool
 
 	name   string
 	need   []Column
@@ -214,10 +202,12 @@ func (r *Reader) Read() (*Record, error) {
 	return nil, r.fatal
 }
 
-// isHeader reports whether the record begins a snapshot.
+// isHeader reports whether the record begins a snapshot: it has cells user, proc and
+// count, and none that is a number. A row has a number at least in its count, so an
+// account and a process with the names of columns don't make a header of it.
 func isHeader(raw raw) bool {
-	// Hardly a row has a cell "count": it says the most first.
-	return raw.has("count") && raw.has("user") && raw.has("proc")
+	// Hardly a row has a cell "count": the first question answers most.
+	return raw.has("count") && raw.has("user") && raw.has("proc") && !raw.hasNumber()
 }
 
 // header begins a snapshot. A first record that isn't a header at all isn't
@@ -241,7 +231,7 @@ func (r *Reader) judge(raw raw) (skipped bool, err error) {
 		return false, r.fault(r.lines.line, false, "%d cells where the header has %d", len(raw.ends), r.layout.width)
 	}
 	var numbers [numColumns]int64
-	for _, c := range [...]Column{UID, Count, Zombies, Recent, Killed, Remaining} {
+	for _, c := range [...]Column{UID, Count, Zombies, Recent, Killed, Remaining, Started} {
 		at := r.layout.at[c]
 		if at < 0 || at >= r.layout.width {
 			continue
@@ -254,7 +244,16 @@ func (r *Reader) judge(raw raw) (skipped bool, err error) {
 			return false, r.fault(r.lines.line, false, "%s: %s", c, err)
 		}
 	}
-	return r.Skip != nil && r.Skip(numbers[Count], numbers[Recent]), nil
+	if r.Skip == nil || !r.Skip(Numbers{numbers[Count], numbers[Recent], numbers[Started]}) {
+		return false, nil
+	}
+	return numbers[Count] > 0 || !r.isGap(raw), nil
+}
+
+// isGap reports whether a row without processes may be a gap.
+func (r *Reader) isGap(raw raw) bool {
+	at := r.layout.at[User]
+	return at >= 0 && at < r.layout.width && string(raw.cell(at)) == gapName
 }
 
 // decode makes a Record of a fit row.

@@ -61,6 +61,10 @@ func TestReader(t *testing.T) {
 			[]string{`! <stdin>:1: header: column "count" twice`, "# host,user,proc,count,count"}},
 		{"repeated unknown column", "host,user,proc,count,x,x\nh,u,p,1,1,1\n",
 			[]string{`! <stdin>:1: header: column "x" twice`, "# host,user,proc,count,x,x"}},
+		{"a column without a name", "host,user,proc,count,\nh,u,p,1,\n",
+			[]string{"! <stdin>:1: header: column 5 has no name", "# host,user,proc,count,"}},
+		{"an account and a process named like columns", head + "user,count,proc,20\ncount,user,proc,1\nh,user,proc,1\n",
+			[]string{"# host,user,proc,count", "2: count proc 20", "3: user proc 1", "4: user proc 1"}},
 		{"ragged", head + "h,u,p\nh,u,p,1,2\nh,u,p,1\n",
 			[]string{"# host,user,proc,count", "! <stdin>:2: 3 cells where the header has 4", "! <stdin>:3: 5 cells where the header has 4", "4: u p 1"}},
 		{"cut in the last line", head + "h,u,p,1\nh,u,p,12", []string{"# host,user,proc,count", "2: u p 1", "! <stdin>:3: the last line is cut"}},
@@ -242,7 +246,7 @@ func TestRowTime(t *testing.T) {
 	if row, err = read(""); err != nil || !row.Time.IsZero() {
 		t.Errorf("empty: %v, %v", row.Time, err)
 	}
-	if _, err = read("yesterday"); err == nil || err.Error() != `"yesterday" is not an RFC 3339 time` {
+	if _, err = read("yesterday"); err == nil || err.Error() != `time: "yesterday" is not an RFC 3339 time` {
 		t.Errorf("yesterday: %v", err)
 	}
 }
@@ -251,15 +255,16 @@ func TestEncode(t *testing.T) {
 	var out strings.Builder
 	w := NewWriter(&out)
 	row := Row{Host: "moscow", User: "groucho", UID: Known(4294967294), Proc: "imapd", Count: Known(404), Notes: "x"}
-	if err := Encode(w, 9, row, row); err != nil {
+	row.Parent, row.Started = Parentage{404, 812, "imap-login"}, Known(9)
+	if err := Encode(w, SnapshotColumns, row, row); err != nil {
 		t.Fatal(err)
 	}
-	if err := Encode(w, 16, row); err != nil {
+	if err := Encode(w, AllColumns, row); err != nil {
 		t.Fatal(err)
 	}
 	w.Flush()
-	const nine = ",moscow,groucho,4294967294,imapd,404,,,"
-	if want := nine + "\n" + nine + "\n" + nine + ",,,,,,x,\n"; out.String() != want {
+	const nine, behind = ",moscow,groucho,4294967294,imapd,404,,,", ",404:812:imap-login,,9\n"
+	if want := nine + behind + nine + behind + nine + ",,,,,,x," + behind; out.String() != want {
 		t.Errorf("got %q; want %q", out.String(), want)
 	}
 }

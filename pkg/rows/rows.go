@@ -13,10 +13,10 @@ import (
 	"github.com/gocarina/gocsv"
 )
 
-// A Column is one of the stream's sixteen columns.
+// A Column is one of the stream's columns.
 type Column int
 
-// The columns, in the order in which procstat and threshold write them.
+// The columns, in the order in which threshold writes them.
 const (
 	Time      Column = iota // start of the scan, RFC 3339, UTC, whole seconds
 	Host                    // uname's node name, or --host
@@ -34,20 +34,42 @@ const (
 	Remaining               // matching live processes when killstorm stopped
 	Notes                   // remarks, "tool: message" separated by "; "
 	Errors                  // failures, "tool: message" separated by "; "
+	Parent                  // the most frequent parent, count:pid:name
+	Oldest                  // start of the oldest process, RFC 3339, UTC
+	Started                 // processes started in the last 60 s, dead or alive
 	numColumns
 )
+
+// AllColumns are the stream's columns in the order in which threshold and every log
+// have them. New ones are only ever appended.
+var AllColumns = func() (all []Column) {
+	for c := range numColumns {
+		all = append(all, c)
+	}
+	return all
+}()
+
+// SnapshotColumns are what procstat writes: all that is known before any filter has
+// acted.
+var SnapshotColumns = []Column{Time, Host, User, UID, Proc, Count, Zombies, Recent, Account, Parent, Oldest, Started}
 
 var columnNames = [numColumns]string{
 	"time", "host", "user", "uid", "proc", "count", "zombies", "recent", "account",
 	"rule", "actions", "archived", "killed", "remaining", "notes", "errors",
+	"parent", "oldest", "started",
 }
 
 // String returns the column's name in the header.
 func (c Column) String() string { return columnNames[c] }
 
-// Header returns the names of the first n columns: 9 is what procstat writes,
-// 16 the whole stream.
-func Header(n int) []string { return columnNames[:n:n] }
+// Header returns the header of these columns.
+func Header(columns []Column) []string {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.String()
+	}
+	return names
+}
 
 // A Row is a record with its cells decoded. Text cells stay as the stream has
 // them, escaped; see Unescape.
@@ -68,20 +90,69 @@ type Row struct {
 	Remaining Number    `csv:"remaining"`
 	Notes     string    `csv:"notes"`
 	Errors    string    `csv:"errors"`
+	Parent    Parentage `csv:"parent"`
+	Oldest    Timestamp `csv:"oldest"`
+	Started   Number    `csv:"started"`
 }
 
-// Encode writes the first n columns of all rows to w.
-func Encode(w *Writer, n int, all ...Row) error {
-	return gocsv.MarshalCSVWithoutHeaders(all, firstCells{w, n})
+// Encode writes these columns of all rows to w.
+func Encode(w *Writer, columns []Column, all ...Row) error {
+	return gocsv.MarshalCSVWithoutHeaders(all, cellsOf{w, columns})
 }
 
-// firstCells is a gocsv.CSVWriter that writes the first n cells of each record.
-type firstCells struct {
+// cellsOf is a gocsv.CSVWriter that writes the cells of its columns of each record.
+type cellsOf struct {
 	*Writer
-	n int
+	columns []Column
 }
 
-func (f firstCells) Write(record []string) error { return f.Writer.Write(record[:f.n]) }
+func (c cellsOf) Write(record []string) error {
+	cells := make([]string, len(c.columns))
+	for i, column := range c.columns {
+		cells[i] = record[column]
+	}
+	return c.Writer.Write(cells)
+}
+
+// A Parentage is the most frequent parent of a row's processes. The zero Parentage is an
+// empty cell: unknown.
+type Parentage struct {
+	Count int64 // of the row's processes have it
+	PID   int64
+	Name  string // escaped, as the stream shows a process name
+}
+
+// String returns the cell. A colon in the name is written \x3a.
+func (p Parentage) String() string {
+	if p == (Parentage{}) {
+		return ""
+	}
+	return fmt.Sprintf("%d:%d:%s", p.Count, p.PID, strings.ReplaceAll(p.Name, ":", `\x3a`))
+}
+
+// MarshalCSV returns the cell.
+func (p Parentage) MarshalCSV() (string, error) { return p.String(), nil }
+
+// UnmarshalCSV reads the cell. Unescape undoes the name's \x3a with all else.
+func (p *Parentage) UnmarshalCSV(cell string) (err error) {
+	*p = Parentage{}
+	if cell == "" {
+		return nil
+	}
+	parts := strings.Split(cell, ":")
+	if len(parts) != 3 {
+		return fmt.Errorf("%q is not COUNT:PID:NAME", cell)
+	}
+	if p.Count, err = ParseNumber(parts[0]); err == nil {
+		p.PID, err = ParseNumber(parts[1])
+	}
+	if err != nil {
+		*p = Parentage{}
+		return err
+	}
+	p.Name = parts[2]
+	return nil
+}
 
 // A Timestamp is a time cell: RFC 3339, whole seconds, UTC when written. The
 // zero Timestamp is an empty cell.
@@ -161,78 +232,4 @@ func parseNumber[T string | []byte](s T) (n int64, err error) {
 		}
 	}
 	return n, nil
-}
-
-// A Limit is the count from which an action is due. Zero fields don't count:
-// the zero Limit is never reached.
-type Limit struct {
-	Count  int64 // due at this many processes
-	Growth int64 // due at this many processes started in the last 60 s
-}
-
-// ParseLimit reads a limit as the limits table and the actions column have it:
-// "100", "+30" (growth), "100|+60" (either), and "0" or "" (never).
-func ParseLimit(s string) (l Limit, err error) {
-	if s == "" || s == "0" {
-		return Limit{}, nil
-	}
-	count, growth, both := strings.Cut(s, "|")
-	if !both && strings.HasPrefix(s, "+") {
-		count, growth = "", s
-	}
-	if count != "" {
-		if l.Count, err = ParseNumber(count); err != nil {
-			return Limit{}, err
-		}
-	}
-	if growth != "" {
-		digits, plus := strings.CutPrefix(growth, "+")
-		if !plus {
-			return Limit{}, fmt.Errorf("%q is not a limit", s)
-		}
-		if l.Growth, err = ParseNumber(digits); err != nil {
-			return Limit{}, err
-		}
-	}
-	if both && l.Count == 0 || (both || growth != "") && l.Growth == 0 {
-		return Limit{}, fmt.Errorf("%q is not a limit", s)
-	}
-	return l, nil
-}
-
-// String returns the limit as ParseLimit reads it.
-func (l Limit) String() string {
-	switch {
-	case l.Growth == 0:
-		return fmt.Sprint(l.Count)
-	case l.Count == 0:
-		return fmt.Sprintf("+%d", l.Growth)
-	}
-	return fmt.Sprintf("%d|+%d", l.Count, l.Growth)
-}
-
-// Reached reports whether count processes, recent of them started in the last
-// 60 s, reach the limit.
-func (l Limit) Reached(count, recent int64) bool {
-	return l.Count > 0 && count >= l.Count || l.Growth > 0 && recent >= l.Growth
-}
-
-// FindAction looks for the action name in an actions cell. An action without a
-// limit, with an unreadable one, or named twice is an error: who acts on a row
-// must know from which count on.
-func FindAction(actions, name string) (limit Limit, due bool, err error) {
-	for _, word := range strings.Fields(actions) {
-		action, cell, _ := strings.Cut(word, "=")
-		if action != name {
-			continue
-		}
-		if due {
-			return Limit{}, true, fmt.Errorf("actions: %s twice", name)
-		}
-		due = true
-		if limit, err = ParseLimit(cell); err != nil || limit == (Limit{}) {
-			return Limit{}, true, fmt.Errorf("actions: %s has no limit", word)
-		}
-	}
-	return limit, due, nil
 }

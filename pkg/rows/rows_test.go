@@ -35,11 +35,14 @@ func TestEscape(t *testing.T) {
 			t.Errorf("Unescape(%q) = %q, %v; want %q", got, back, err, c.in)
 		}
 	}
-	if got := EscapeProc("*"); got != `\x2a` {
-		t.Errorf("EscapeProc(*) = %q", got)
+	if got := EscapeName("*"); got != `\x2a` {
+		t.Errorf("EscapeName(*) = %q", got)
 	}
-	if got := EscapeProc("**"); got != "**" {
-		t.Errorf("EscapeProc(**) = %q", got)
+	if got := EscapeName("?"); got != `\x3f` {
+		t.Errorf("EscapeName(?) = %q", got)
+	}
+	if got := EscapeName("**"); got != "**" {
+		t.Errorf("EscapeName(**) = %q", got)
 	}
 }
 
@@ -56,7 +59,7 @@ func FuzzEscape(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, escape := range []func(string) string{Escape, EscapeProc} {
+		for _, escape := range []func(string) string{Escape, EscapeName} {
 			cell := escape(s)
 			if strings.ContainsAny(cell, ",\"\r\n\x1b\x00") || !utf8.ValidString(cell) {
 				t.Errorf("escape of %q = %q", s, cell)
@@ -89,7 +92,17 @@ func TestParseLimit(t *testing.T) {
 	for _, c := range []struct {
 		in   string
 		want Limit
-	}{{"", Limit{}}, {"0", Limit{}}, {"20", Limit{Count: 20}}, {"+30", Limit{Growth: 30}}, {"100|+60", Limit{100, 60}}} {
+	}{
+		{"", Limit{}},
+		{"0", Limit{}},
+		{"20", Limit{Count: 20}},
+		{"+30", Limit{Growth: 30}},
+		{"100|+60", Limit{Count: 100, Growth: 60}},
+		{"3000/m", Limit{Churn: 3000}},
+		{"200|20000/m", Limit{Count: 200, Churn: 20000}},
+		{"+60|3000/m", Limit{Growth: 60, Churn: 3000}},
+		{"100|+60|3000/m", Limit{Count: 100, Growth: 60, Churn: 3000}},
+	} {
 		got, err := ParseLimit(c.in)
 		if got != c.want || err != nil {
 			t.Errorf("ParseLimit(%q) = %v, %v", c.in, got, err)
@@ -98,7 +111,8 @@ func TestParseLimit(t *testing.T) {
 			t.Errorf("ParseLimit(%q).String() = %q", c.in, got)
 		}
 	}
-	for _, in := range []string{"-1", "many", "+", "+0", "|", "100|", "|+60", "0|+60", "100|60", "100|+0", "+60|100", "1|+2|+3", "++1", " 1"} {
+	for _, in := range []string{"-1", "many", "+", "+0", "|", "100|", "|+60", "0|+60", "100|60", "100|+0", "+60|100", "1|+2|+3", "++1", " 1",
+		"/m", "0/m", "+3/m", "3/s", "3/m/m", "3 /m", "3000/m|100", "3000/m|+60", "1/m|2/m", "1|+2|3/m|4/m", "|"} {
 		if got, err := ParseLimit(in); err == nil {
 			t.Errorf("ParseLimit(%q) = %v; want an error", in, got)
 		}
@@ -107,28 +121,30 @@ func TestParseLimit(t *testing.T) {
 
 func TestLimitReached(t *testing.T) {
 	for _, c := range []struct {
-		limit         Limit
-		count, recent int64
-		want          bool
+		limit Limit
+		n     Numbers
+		want  bool
 	}{
-		{Limit{}, 1 << 30, 1 << 30, false},
-		{Limit{Count: 100}, 99, 99, false},
-		{Limit{Count: 100}, 100, 0, true},
-		{Limit{Growth: 30}, 500, 29, false},
-		{Limit{Growth: 30}, 30, 30, true},
-		{Limit{100, 60}, 99, 59, false},
-		{Limit{100, 60}, 100, 0, true},
-		{Limit{100, 60}, 60, 60, true},
+		{Limit{}, Numbers{Count: 1 << 30, Recent: 1 << 30, Started: 1 << 30}, false},
+		{Limit{Count: 100}, Numbers{Count: 99, Recent: 99, Started: 200}, false},
+		{Limit{Count: 100}, Numbers{Count: 100}, true},
+		{Limit{Growth: 30}, Numbers{Count: 500, Recent: 29, Started: 500}, false},
+		{Limit{Growth: 30}, Numbers{Count: 30, Recent: 30}, true},
+		{Limit{Churn: 3000}, Numbers{Count: 5000, Recent: 5000, Started: 2999}, false},
+		{Limit{Churn: 3000}, Numbers{Started: 3000}, true},
+		{Limit{Count: 100, Growth: 60}, Numbers{Count: 99, Recent: 59}, false},
+		{Limit{Count: 100, Growth: 60}, Numbers{Count: 100}, true},
+		{Limit{Count: 100, Growth: 60}, Numbers{Count: 60, Recent: 60}, true},
 	} {
-		if got := c.limit.Reached(c.count, c.recent); got != c.want {
-			t.Errorf("%v.Reached(%d, %d) = %v", c.limit, c.count, c.recent, got)
+		if got := c.limit.Reached(c.n); got != c.want {
+			t.Errorf("%v.Reached(%+v) = %v", c.limit, c.n, got)
 		}
 	}
 }
 
 func TestFindAction(t *testing.T) {
 	const actions = "log=20 alert=60 kill=100|+60"
-	if limit, due, err := FindAction(actions, "kill"); limit != (Limit{100, 60}) || !due || err != nil {
+	if limit, due, err := FindAction(actions, "kill"); limit != (Limit{Count: 100, Growth: 60}) || !due || err != nil {
 		t.Errorf("kill: %v, %v, %v", limit, due, err)
 	}
 	for _, name := range []string{"archive", "lo", "log=20", ""} {

@@ -45,34 +45,39 @@ func (e *explainer) row(t *Table, r *rows.Record, rule *rule) {
 	}
 	why := "no row matches"
 	if rule != nil {
-		recent, err := rows.ParseNumber(r.Get(rows.Recent))
-		why = fmt.Sprintf(`row %d "%s": %s`, rule.row, rule.patterns, t.distance(rule, number(r, rows.Count), recent, err == nil))
+		why = fmt.Sprintf(`row %d "%s": %s`, rule.row, rule.patterns, t.distance(rule, r))
 	}
 	line := fmt.Sprintf("%s %s %s%s: %s", r.Get(rows.User), r.Get(rows.Proc), r.Get(rows.Count), place, why)
 	fmt.Fprintln(e.out, rows.Printable(line)) // flush has the error
 }
 
 // distance says which limits of a rule are reached, and which is next: of those
-// that are not, the first that the fewest processes are missing for. recent is
-// unknown in input from text.
-func (t *Table) distance(r *rule, count, recent int64, known bool) string {
+// that are not, the first that the fewest processes are missing for. In input from
+// text, recent and started are empty: unknown.
+func (t *Table) distance(r *rule, record *rows.Record) string {
+	n := numbers(record)
 	next, missing := "", int64(math.MaxInt64)
 	for i, limit := range r.limits {
-		if limit == (rows.Limit{}) || limit.Reached(count, recent) {
+		if limit == (rows.Limit{}) || limit.Reached(n) {
 			continue
 		}
 		action := t.actions[i] + "=" + limit.String()
-		if more := limit.Count - count; limit.Count > 0 && more < missing {
+		if more := limit.Count - n.Count; limit.Count > 0 && more < missing {
 			next, missing = fmt.Sprintf("%s in %d", action, more), more
 		}
-		if more := limit.Growth - recent; limit.Growth > 0 && known && more < missing {
+		if more := limit.Growth - n.Recent; limit.Growth > 0 && record.Get(rows.Recent) != "" && more < missing {
 			next, missing = fmt.Sprintf("%s in %d new", action, more), more
 		}
-		if next == "" {
+		if more := limit.Churn - n.Started; limit.Churn > 0 && record.Get(rows.Started) != "" && more < missing {
+			next, missing = fmt.Sprintf("%s in %d started", action, more), more
+		}
+		if next == "" && limit.Growth > 0 {
 			next = action + " needs the column recent"
+		} else if next == "" {
+			next = action + " needs the column started"
 		}
 	}
-	reached := t.reached(r, count, recent)
+	reached := t.reached(r, n)
 	switch {
 	case reached == "" && next == "":
 		return "no limits"

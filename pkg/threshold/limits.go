@@ -136,6 +136,9 @@ func (t *Table) least() (least rows.Limit) {
 			if l.Growth > 0 && (least.Growth == 0 || l.Growth < least.Growth) {
 				least.Growth = l.Growth
 			}
+			if l.Churn > 0 && (least.Churn == 0 || l.Churn < least.Churn) {
+				least.Churn = l.Churn
+			}
 		}
 	}
 	return least
@@ -169,11 +172,11 @@ func (r *rule) matches(s subject) bool {
 	return r.proc.Match(s.proc) || r.proc.Match(s.proc[strings.LastIndexByte(s.proc, '/')+1:])
 }
 
-// reached returns the actions cell for count processes, recent of them new.
-func (t *Table) reached(r *rule, count, recent int64) string {
+// reached returns the actions cell of a row with these numbers.
+func (t *Table) reached(r *rule, n rows.Numbers) string {
 	var actions []byte
 	for i, limit := range r.limits {
-		if !limit.Reached(count, recent) {
+		if !limit.Reached(n) {
 			continue
 		}
 		if actions != nil {

@@ -40,7 +40,7 @@ func Run(o Options, env filter.Env) error {
 		Need:   []rows.Column{rows.Host, rows.User, rows.Proc, rows.Count},
 		Adds:   []rows.Column{rows.Rule, rows.Actions, rows.Archived, rows.Killed, rows.Remaining, rows.Notes, rows.Errors},
 		Idle:   flush,
-		Skip:   func(count, recent int64) bool { return !wanted && !least.Reached(count, recent) },
+		Skip:   func(n rows.Numbers) bool { return !wanted && !least.Reached(n) },
 		Header: func(r *rows.Record) error { return out.Write(r.Cells()) },
 		Row: func(r *rows.Record) error {
 			rule := memory.decide(subjectOf(r))
@@ -71,17 +71,21 @@ func Run(o Options, env filter.Env) error {
 func (t *Table) judge(r *rows.Record, rule *rule) bool {
 	name, actions := "", ""
 	if rule != nil {
-		name, actions = rule.name, t.reached(rule, number(r, rows.Count), number(r, rows.Recent))
+		name, actions = rule.name, t.reached(rule, numbers(r))
 	}
 	r.Set(rows.Rule, name)
 	r.Set(rows.Actions, actions)
 	return actions != ""
 }
 
-// number returns a cell that the reader has checked; an empty one is 0.
-func number(r *rows.Record, c rows.Column) int64 {
-	n, _ := rows.ParseNumber(r.Get(c))
-	return n
+// numbers returns what limits are held against. The reader has checked the cells; an
+// empty one is 0.
+func numbers(r *rows.Record) rows.Numbers {
+	number := func(c rows.Column) int64 {
+		n, _ := rows.ParseNumber(r.Get(c))
+		return n
+	}
+	return rows.Numbers{Count: number(rows.Count), Recent: number(rows.Recent), Started: number(rows.Started)}
 }
 
 // logs reports whether a row goes into the log: where the table has the action

@@ -386,10 +386,10 @@ func TestLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log.csv")
 	stream := header9 + row("groucho", "imapd", 20, 0) + row("harpo", "imapd", 5, 0) + row("chico", "vi", 100, 0)
 	logged := func() string { text, _ := os.ReadFile(path); os.Remove(path); return string(text) }
-	const want = "2000-04-25T05:17:02Z,moscow,groucho,1004,imapd,20,0,0,,*/imapd,log=20 alert=5,,,,,\n"
+	const want = "2000-04-25T05:17:02Z,moscow,groucho,1004,imapd,20,0,0,,*/imapd,log=20 alert=5,,,,,,,,\n"
 
 	through(t, Options{Table: mustParse(t, "user,proc,log,alert\n*,imapd,20,5\n*,*,,1\n"), Log: path}, stream)
-	if got := logged(); !strings.HasSuffix(got, "errors\n"+want) || strings.Count(got, "\n") != 2 {
+	if got := logged(); !strings.HasSuffix(got, "started\n"+want) || strings.Count(got, "\n") != 2 {
 		t.Errorf("with a column log: %q", got)
 	}
 	through(t, Options{Table: mustParse(t, "user,proc,alert\n*,imapd,20\n"), Log: path}, stream)
