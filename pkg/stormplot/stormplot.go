@@ -173,7 +173,11 @@ func (in *input) time(cell string) (int64, error) {
 
 // number returns a cell that the reader has checked; an empty one is 0.
 func number(r *rows.Record, c rows.Column) uint32 {
-	n, _ := rows.ParseNumber(r.Get(c))
+	cell := r.Get(c)
+	if cell == "" {
+		return 0
+	}
+	n, _ := rows.ParseNumber(cell)
 	return uint32(n) // ParseNumber takes no larger one
 }
 
