@@ -32,10 +32,10 @@ var allMarks = []struct {
 	action string // in the actions column, for those that are limits
 	word   string
 }{
-	{alert, 'a', "alert", "alert"},
-	{archive, 's', "archive", "archive"},
-	{trim, 't', "trim", "trim"},
-	{kill, 'k', "kill", "kill"},
+	{alert, 'a', rows.ActionAlert, "alert"},
+	{archive, 's', rows.ActionArchive, "archive"},
+	{trim, 't', rows.ActionTrim, "trim"},
+	{kill, 'k', rows.ActionKill, "kill"},
 	{killed, 'X', "", "killed"},
 }
 

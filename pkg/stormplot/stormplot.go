@@ -122,7 +122,7 @@ func (in *input) header(r *rows.Record) {
 // row takes one row, unless it isn't wanted or has no usable time.
 func (in *input) row(r *rows.Record) {
 	user, proc := r.Get(rows.User), r.Get(rows.Proc)
-	gap := user == "?" && proc == "?" && r.Get(rows.Count) == "0"
+	_, gap := r.Gap()
 	if !gap && (in.User != nil && !in.User.Match(user) || in.Proc != nil && !in.Proc.Match(proc)) {
 		return
 	}
@@ -191,5 +191,5 @@ func (in *input) draw(watched *periods) string {
 	case in.SVG:
 		return newChart(in.Options, in.history, watched, svgBars).svg()
 	}
-	return drawText(in.Options, in.history, watched)
+	return newSheet(in.Options, in.history, watched).text()
 }

@@ -466,7 +466,7 @@ func TestRunsThatDidNotTakePlaceAreUnknown(t *testing.T) {
 }
 
 // runs writes a file of runs, one a minute for those that took place.
-func runs(t *testing.T, start time.Time, took func(minute int) bool, minutes int) string {
+func runs(t testing.TB, start time.Time, took func(minute int) bool, minutes int) string {
 	t.Helper()
 	var text strings.Builder
 	text.WriteString("time,period,seconds,status,rows,killed\n")

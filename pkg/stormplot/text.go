@@ -46,17 +46,16 @@ type sheet struct {
 	out    strings.Builder
 }
 
-// drawText draws a history as text. How wide the bars may be depends on the figures
-// beside them, and how the figures look on the axis.
-func drawText(o Options, h *history, watched *periods) string {
+// newSheet makes the sheet for a history. How wide the bars may be depends on the
+// figures beside them, and how the figures look on the axis.
+func newSheet(o Options, h *history, watched *periods) *sheet {
 	s := &sheet{pen: o.pen(), Options: o, chart: newChart(o, h, watched, mostBars)}
 	s.measure()
 	room := o.Width - s.left - s.beside.peak - s.beside.at - s.beside.killed
 	room = min(max(room, leastBars), mostBars)
 	s.chart = newChart(o, h, watched, room)
 	s.wide = room / s.chart.bars()
-	s.draw()
-	return s.out.String()
+	return s
 }
 
 // measure finds the widths of all columns but the bars.
@@ -108,10 +107,11 @@ func (s *sheet) print(format string, args ...any) {
 	s.out.WriteString(strings.TrimRight(fmt.Sprintf(format, args...), " ") + "\n")
 }
 
-func (s *sheet) draw() {
+// text returns the drawing.
+func (s *sheet) text() string {
 	if len(s.lines) == 0 && s.start == 0 {
 		s.print("no storms")
-		return
+		return s.out.String()
 	}
 	s.print("%s", s.heading())
 	if len(s.lines) == 0 {
@@ -131,6 +131,7 @@ func (s *sheet) draw() {
 	}
 	s.printAxis()
 	s.printLegend(seen)
+	return s.out.String()
 }
 
 func (s *sheet) printHeader() {
