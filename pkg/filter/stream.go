@@ -11,7 +11,8 @@ import (
 // refused, and passes each header and row to the tool.
 type Stream struct {
 	Need   []rows.Column            // a header must have them
-	Adds   []rows.Column            // added to the layout where missing, for the tool fills them
+	Adds   []rows.Column            // the tool fills them, so they are added to the layout if it lacks them
+	Layout func(*rows.Layout)       // changes the layout of a fit header; nil: only Adds does
 	Idle   func() error             // called before each read that may block; its error ends the stream
 	Skip   func(rows.Numbers) bool  // see rows.Reader
 	Header func(*rows.Record) error // an unfit one too: it ends the snapshot before
@@ -37,6 +38,9 @@ func (s Stream) Run(in io.Reader, report func(error)) error {
 			return err
 		case record.Header:
 			record.Add(s.Adds...)
+			if s.Layout != nil {
+				s.Layout(record.Layout)
+			}
 		}
 		handle := s.Row
 		if record.Header {

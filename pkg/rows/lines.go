@@ -56,6 +56,23 @@ func (r raw) strings(cells []string) []string {
 	return cells
 }
 
+// arranged is strings in another order: from has for each of the cells the index of its
+// cell in the raw, or -1 for an empty one.
+func (r raw) arranged(from []int, cells []string) []string {
+	text := string(r.text)
+	for _, i := range from {
+		switch {
+		case i < 0:
+			cells = append(cells, "")
+		case i == 0:
+			cells = append(cells, text[:r.ends[0]])
+		default:
+			cells = append(cells, text[r.ends[i-1]+1:r.ends[i]])
+		}
+	}
+	return cells
+}
+
 // A lineReader reads records of CSV. A line without a quote, and tools of ours
 // write no other, is split where it lies in the buffer; all others are for the
 // csv.Reader that reads from the same buffer.

@@ -34,9 +34,11 @@ func (e *Error) Error() string { return fmt.Sprintf("%s:%d: %s", e.Name, e.Line,
 
 // A Layout is what the header of a snapshot says: which columns there are and where.
 type Layout struct {
-	names []string        // all columns, those added behind those of the input
+	names []string        // all columns, as a Record has them
 	at    [numColumns]int // index in names, -1 where missing
+	input [numColumns]int // index in the input, -1 where missing
 	width int             // columns of the input
+	from  []int           // of Standard: for each of names its index in the input, -1 where missing
 }
 
 // Names returns the header. It must not be changed.
@@ -55,6 +57,21 @@ func (l *Layout) Add(columns ...Column) {
 	}
 }
 
+// Standard puts AllColumns first, in their order, and all others after them, in
+// theirs. It adds those of AllColumns that the input lacks.
+func (l *Layout) Standard() {
+	names, from := Header(AllColumns), slices.Clone(l.input[:])
+	for i, name := range l.names[:l.width] {
+		if !slices.Contains(l.input[:], i) {
+			names, from = append(names, name), append(from, i)
+		}
+	}
+	for c := range l.at {
+		l.at[c] = c
+	}
+	l.names, l.from = names, from
+}
+
 // newLayout takes a header. A column without a name, a name that comes twice, and a
 // needed one that is missing are errors.
 func newLayout(header []string, need []Column) (*Layout, error) {
@@ -62,6 +79,7 @@ func newLayout(header []string, need []Column) (*Layout, error) {
 	for c := range l.at {
 		l.at[c] = slices.Index(header, columnNames[c])
 	}
+	l.input = l.at
 	for i, name := range header {
 		if name == "" {
 			return l, fmt.Errorf("header: column %d has no name", i+1)
@@ -232,8 +250,8 @@ func (r *Reader) judge(raw raw) (skipped bool, err error) {
 	}
 	var numbers [numColumns]int64
 	for _, c := range [...]Column{UID, Count, Zombies, Recent, Killed, Remaining, Started} {
-		at := r.layout.at[c]
-		if at < 0 || at >= r.layout.width {
+		at := r.layout.input[c]
+		if at < 0 {
 			continue
 		}
 		cell := raw.cell(at)
@@ -252,13 +270,17 @@ func (r *Reader) judge(raw raw) (skipped bool, err error) {
 
 // isGap reports whether a row without processes may be a gap.
 func (r *Reader) isGap(raw raw) bool {
-	at := r.layout.at[User]
-	return at >= 0 && at < r.layout.width && string(raw.cell(at)) == gapName
+	at := r.layout.input[User]
+	return at >= 0 && string(raw.cell(at)) == gapName
 }
 
 // decode makes a Record of a fit row.
 func (r *Reader) decode(raw raw) *Record {
 	r.row.Layout, r.row.Line = r.layout, r.lines.line
+	if r.layout.from != nil {
+		r.row.cells = raw.arranged(r.layout.from, r.row.cells[:0])
+		return &r.row
+	}
 	r.row.cells = raw.strings(r.row.cells[:0])
 	for len(r.row.cells) < len(r.layout.names) {
 		r.row.cells = append(r.row.cells, "")

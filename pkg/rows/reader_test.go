@@ -297,3 +297,30 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// Standard puts AllColumns first and keeps what it doesn't know behind them.
+func TestStandardLayout(t *testing.T) {
+	for in, want := range map[string]string{
+		"user,proc,count\na,b,1\n":                        ",,a,,b,1,,,,,,,,,,,,,\n",
+		"mine,count,user,started,his,proc\nm,1,a,7,h,b\n": ",,a,,b,1,,,,,,,,,,,,,7,m,h\n",
+		"count,user,mine,proc\n1,a,\"m,\"\"\",b\n":        ",,a,,b,1,,,,,,,,,,,,,,\"m,\"\"\"\n",
+	} {
+		reader := NewReader(strings.NewReader(in), "in", func() error { return nil }, User)
+		header, err := reader.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		header.Standard()
+		row, err := reader.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		w := NewWriter(&out)
+		_ = w.Write(row.Cells())
+		w.Flush()
+		if out.String() != want || row.Get(User) != "a" || row.Get(Count) != "1" || len(header.Cells()) != len(row.Cells()) {
+			t.Errorf("%q: %q, header %q; want %q", in, out.String(), header.Cells(), want)
+		}
+	}
+}
