@@ -231,3 +231,21 @@ func (a Alternative) Shortest() string {
 	}
 	return string(text)
 }
+
+// CoversNonEmpty reports whether g matches every text that isn't empty.
+func (g Pattern) CoversNonEmpty() bool {
+	return slices.ContainsFunc(g, func(a Alternative) bool {
+		stars, characters := 0, 0
+		for _, t := range a.tokens {
+			switch {
+			case t.star:
+				stars++
+			case t.any:
+				characters++
+			default:
+				return false
+			}
+		}
+		return a.text == "" && stars > 0 && characters <= 1
+	})
+}
