@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode"
 
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/rows"
@@ -13,39 +14,93 @@ import (
 )
 
 // answered are the actions that the suite's own filters act on.
-var answered = []string{"log", "alert", "archive", "page", "kill"}
+var answered = []string{rows.ActionLog, rows.ActionAlert, rows.ActionArchive, rows.ActionPage, rows.ActionTrim, rows.ActionKill}
 
-// warnings returns what is no fault of a table, but hardly meant, by line.
+// warnings returns what is no fault of the table but is hardly meant.
 func (t *Table) warnings() (found []error) {
-	warn := func(line int, what string) {
-		found = append(found, fmt.Errorf("%s:%d: warning: %s", t.name, line, what))
-	}
-	for _, action := range t.actions {
-		if !slices.Contains(answered, action) {
-			warn(t.line, fmt.Sprintf("%s: no tool of stormcheck answers to this action", action))
+	warn := func(place string, all ...string) {
+		for _, what := range all {
+			found = append(found, fmt.Errorf("%s: warning: %s", place, what))
 		}
 	}
-	users := userCheck{}
-	for i := range t.rules {
-		r := &t.rules[i]
-		for _, what := range slices.Concat(t.shadowed(i), tooLong(r), t.kills(r), users.unknown(r)) {
-			warn(r.line, what)
+	last := t.files[len(t.files)-1]
+	here, err := os.Hostname()
+	if err == nil && !slices.ContainsFunc(t.rules, func(r *rule) bool { return r.isFor(here) }) {
+		warn(last.name, fmt.Sprintf("no row applies to this host: its node name is %q", here))
+	}
+	for _, f := range t.files {
+		place := fmt.Sprintf("%s:%d", f.name, f.line)
+		for _, action := range f.actions {
+			if !slices.Contains(answered, action) {
+				warn(place, action+": no tool of stormcheck answers to this action")
+			}
+		}
+		warn(place, f.lacks(last)...)
+	}
+	if i := slices.IndexFunc(t.rules, (*rule).hasChurn); i >= 0 {
+		warn(t.rules[i].place(), "a churn limit needs the column started, which only procstat --every DUR --churn fills")
+	}
+	var users userCheck
+	for i, r := range t.rules {
+		warn(r.place(), t.shadowed(i)...)
+		warn(r.place(), r.misspelled()...)
+		warn(r.place(), r.wrongNames()...)
+		warn(r.place(), t.ends(r)...)
+		if r.isFor(here) {
+			warn(r.place(), users.check(r, t.limit(r, rows.ActionKill) != rows.Limit{})...)
 		}
 	}
 	return found
 }
 
-// shadowed warns of a rule that never decides, for earlier ones match all that
-// it does. It sees where one takes a whole pattern or a plain text; what only
-// several patterns take together is beyond it, but for the alternatives of proc.
+// isFor reports whether the rule's host pattern takes the node name.
+func (r *rule) isFor(node string) bool { return r.host == nil || r.host.Match(rows.Escape(node)) }
+
+func (r *rule) hasChurn() bool {
+	return slices.ContainsFunc(r.limits, func(l rows.Limit) bool { return l.Churn > 0 })
+}
+
+// limit returns the rule's limit for an action.
+func (t *Table) limit(r *rule, action string) rows.Limit {
+	if i := slices.Index(t.actions, action); i >= 0 {
+		return r.limits[i]
+	}
+	return rows.Limit{}
+}
+
+// lacks warns of the columns that a drop-in lacks and the last file has. A drop-in
+// without any action is there to exempt, and lacks none.
+func (f *file) lacks(last *file) (found []string) {
+	if !f.dropIn {
+		return nil
+	}
+	for _, name := range last.columns {
+		switch {
+		case slices.Contains(f.columns, name):
+		case isPattern(name):
+			found = append(found, fmt.Sprintf("no column %q, which %s has: its rows are for every %s", name, last.name, name))
+		case len(f.actions) > 0:
+			found = append(found, fmt.Sprintf("no column %q, which %s has: %s is never due in its rows", name, last.name, name))
+		}
+	}
+	return found
+}
+
+// shadowed warns of a rule that never decides because earlier ones match all that it
+// does. It sees this if one of them takes a whole pattern or a plain text. It doesn't
+// see what only several patterns take together, except for the alternatives of proc.
 func (t *Table) shadowed(i int) []string {
-	r := &t.rules[i]
+	r := t.rules[i]
 	var by []string
 	takes := func(alternatives table.Pattern) bool {
-		for j := range t.rules[:i] {
-			if t.rules[j].takes(r, alternatives) {
-				if line := fmt.Sprint(t.rules[j].line); !slices.Contains(by, line) {
-					by = append(by, line)
+		for _, e := range t.rules[:i] {
+			if e.takes(r, alternatives) {
+				place := e.place()
+				if e.file == r.file {
+					place = fmt.Sprintf("line %d", e.line)
+				}
+				if !slices.Contains(by, place) {
+					by = append(by, place)
 				}
 				return true
 			}
@@ -62,13 +117,19 @@ func (t *Table) shadowed(i int) []string {
 			return nil
 		}
 	}
-	return []string{fmt.Sprintf("never decides: what it matches is taken by line %s", strings.Join(by, " and line "))}
+	return []string{"never decides: what it matches is taken by " + strings.Join(by, " and ")}
 }
 
 // takes reports whether e, which stands before r, matches all that r matches with
 // these alternatives of its proc pattern.
 func (e *rule) takes(r *rule, proc table.Pattern) bool {
-	if e.host != nil && !e.host.Covers(r.host) || e.account != nil && !e.account.Covers(r.account) || !e.user.Covers(r.user) {
+	covers := func(a, b table.Pattern) bool {
+		if b == nil {
+			b = table.Everything
+		}
+		return a == nil || a.Covers(b)
+	}
+	if !covers(e.host, r.host) || !covers(e.account, r.account) || !e.user.Covers(r.user) {
 		return false
 	}
 	if e.proc == nil || r.proc == nil {
@@ -77,51 +138,152 @@ func (e *rule) takes(r *rule, proc table.Pattern) bool {
 	return e.proc.Covers(proc)
 }
 
+// misspelled warns of patterns that match no name of the stream, or not the one that
+// their writer has in mind.
+func (r *rule) misspelled() (found []string) {
+	for i, column := range r.file.columns {
+		cell := r.cells[i]
+		if !isPattern(column) || column == "proc" && r.proc == nil {
+			continue
+		}
+		pattern, err := table.Compile(cell)
+		if err != nil {
+			continue // readRule has reported it
+		}
+		if what := misspelled(cell, pattern); what != "" {
+			found = append(found, column+": "+what)
+		}
+	}
+	return found
+}
+
+func misspelled(cell string, pattern table.Pattern) string {
+	if unquoted := unquote(cell); unquoted != "" {
+		return fmt.Sprintf("the quotation marks of %s are part of the name; without them: %s", cell, unquoted)
+	}
+	if meant := needlessQuotes(cell); meant != "" {
+		return fmt.Sprintf(`%s has a backslash before a letter or digit, which means just that; to match a backslash of the stream: %s`, cell, meant)
+	}
+	if !slices.ContainsFunc(pattern, func(a table.Alternative) bool { return !a.MatchesNames() }) {
+		return ""
+	}
+	what := fmt.Sprintf("%s never matches, for names are escaped in the stream", cell)
+	if spelling := pattern.Spelling(); spelling != "" {
+		what += ": write " + spelling
+	}
+	return what
+}
+
+// marks are pairs of quotation marks that editors and other languages put around text.
+// A name may have them, but a table that quotes names is the likelier case.
+var marks = []string{"“”", "„“", "‘’", "‚‘", "«»", "»«", "''", "``", `""`}
+
+// unquote returns the cell without the quotation marks around it or around one of its
+// alternatives, or "" if there are none.
+func unquote(cell string) string {
+	alternatives, found := strings.Split(cell, "|"), false
+	for i, a := range alternatives {
+		for _, pair := range marks {
+			m := []rune(pair)
+			inner, before := strings.CutPrefix(a, string(m[0]))
+			inner, after := strings.CutSuffix(inner, string(m[1]))
+			if before && after && inner != "" {
+				alternatives[i], found = inner, true
+			}
+		}
+	}
+	if !found {
+		return ""
+	}
+	return strings.Join(alternatives, "|")
+}
+
+// needlessQuotes returns what a cell should be in which a backslash quotes a letter or
+// a digit, or "" if there is none. Such a cell was copied from the stream, where
+// a backslash stands for an escape, or from where names stand as they are.
+func needlessQuotes(cell string) string {
+	_, err := rows.Unescape(cell)
+	escaped := err == nil
+	var meant strings.Builder
+	found, quoted := false, false
+	for _, c := range cell {
+		switch {
+		case quoted && (unicode.IsLetter(c) || unicode.IsDigit(c)):
+			found = true
+			meant.WriteString(`\`)
+			if !escaped {
+				meant.WriteString(`\\`)
+			}
+			quoted = false
+		case quoted:
+			quoted = false
+		default:
+			quoted = c == '\\'
+		}
+		meant.WriteRune(c)
+	}
+	if !found {
+		return ""
+	}
+	return meant.String()
+}
+
 // commBytes is how long a process name can be: TASK_COMM_LEN of the kernel's
 // include/linux/sched.h, less the byte that ends it.
 const commBytes = 15
 
-// tooLong warns of names that no process of Linux can have. A pattern with a slash
-// is for paths, which other systems have there.
-func tooLong(r *rule) (found []string) {
-	for _, alt := range r.proc {
-		name, err := rows.Unescape(alt.Shortest())
-		if err == nil && len(name) > commBytes && !strings.Contains(name, "/") {
-			found = append(found, fmt.Sprintf("proc: a name like %q has over %d bytes, where Linux cuts it", name, commBytes))
+// interpreters are names of programs, and of the main threads of runtimes, that run
+// somebody else's program.
+var interpreters = []string{"node", "nodejs", "MainThread", "python", "perl", "ruby", "java", "php", "deno", "bun", "dotnet"}
+
+// wrongNames warns of process names that Linux cuts and of those that don't name a
+// program. A pattern with a slash is for paths, which other systems have there.
+func (r *rule) wrongNames() (found []string) {
+	for _, alternative := range r.proc {
+		name, err := rows.Unescape(alternative.Shortest())
+		if err != nil {
+			continue
+		}
+		// python3.11, perl5.36 and php8.2 are cases of python, perl and php.
+		if slices.Contains(interpreters, strings.TrimRight(name, "0123456789.")) {
+			found = append(found, fmt.Sprintf("proc: %q runs other programs and doesn't say which; name them with (?P<proc>...) in storm.titles(5)", name))
+		}
+		if len(name) > commBytes && !strings.Contains(name, "/") {
+			found = append(found, fmt.Sprintf("proc: %q has over %d bytes, where Linux cuts a name; only a name from a title can be as long", name, commBytes))
 		}
 	}
 	return found
 }
 
-// kills warns of what is odd about a rule's limit for kill.
-func (t *Table) kills(r *rule) (found []string) {
-	limit := func(action string) rows.Limit {
-		if i := slices.Index(t.actions, action); i >= 0 {
-			return r.limits[i]
-		}
-		return rows.Limit{}
-	}
-	kill, archive, none := limit("kill"), limit("archive"), rows.Limit{}
+// ends warns of what is odd about a rule's limits for kill and trim.
+func (t *Table) ends(r *rule) (found []string) {
+	kill, trim, archive, none := t.limit(r, rows.ActionKill), t.limit(r, rows.ActionTrim), t.limit(r, rows.ActionArchive), rows.Limit{}
+	action := rows.ActionKill
 	if kill == none {
-		return nil
+		if action = rows.ActionTrim; trim == none {
+			return nil
+		}
 	}
-	if limit("alert") == none && limit("page") == none {
-		found = append(found, "kill without alert: nobody is told before it comes to that")
+	if t.limit(r, rows.ActionAlert) == none && t.limit(r, rows.ActionPage) == none {
+		found = append(found, action+" without alert or page: nobody hears before it comes to that")
 	}
-	if archive != none && comesFirst(kill, archive) {
+	if kill != none && archive != none && comesFirst(kill, archive) {
 		found = append(found, fmt.Sprintf("kill=%s can be due before archive=%s: then no mail is saved", kill, archive))
+	}
+	if kill.Count > 0 && trim.Count >= kill.Count {
+		found = append(found, fmt.Sprintf("trim=%s is never done: a row that reaches kill=%s isn't trimmed", trim, kill))
 	}
 	switch everybody := r.user.Covers(table.Everything); {
 	case r.proc == nil:
-		found = append(found, "kill: killstorm ends nothing for a row of all processes")
+		found = append(found, action+": killstorm ends nothing for a row of all processes")
 	case everybody && r.proc.Covers(table.Everything):
-		found = append(found, "kill for every name of every user")
+		found = append(found, action+" for every name of every user")
 	}
 	return found
 }
 
-// comesFirst reports whether limit a can be reached where b isn't. As many as are
-// new are there, so a growth limit reaches a count as well.
+// comesFirst reports whether limit a can be reached while b isn't. A count is at least
+// as large as the number of new processes in it, so a growth limit reaches it too.
 func comesFirst(a, b rows.Limit) bool {
 	least := func(n ...int64) int64 {
 		n = slices.DeleteFunc(n, func(n int64) bool { return n == 0 })
@@ -130,34 +292,43 @@ func comesFirst(a, b rows.Limit) bool {
 	return a.Count > 0 && least(b.Count) > a.Count || a.Growth > 0 && least(b.Count, b.Growth) > a.Growth
 }
 
-// userCheck asks the name service for the accounts that a table names, until it
-// doesn't answer.
+// userCheck asks the name service about the accounts that a table names. It gives up
+// after the first question that isn't answered.
 type userCheck struct{ silent bool }
 
-// unknown warns of users that this machine doesn't know. A pattern that isn't
-// plain, a uid, and a rule for other hosts are passed over.
-func (u *userCheck) unknown(r *rule) (found []string) {
-	here, err := os.Hostname()
-	if r.host != nil && (err != nil || !r.host.Match(rows.Escape(here))) {
-		return nil
-	}
+// check warns of accounts that this machine doesn't know and, if the rule kills, of
+// those that forbid login. It passes over patterns with a wildcard.
+func (u *userCheck) check(r *rule, kills bool) (found []string) {
 	column, pattern := "user", r.user
-	if r.account != nil && !r.account.Match("") { // users are whom titles name
+	if r.account != nil && !r.account.Match("") { // the users are read from titles
 		column, pattern = "account", r.account
 	}
-	for _, alt := range pattern {
-		text, plain := alt.Plain()
+	for _, alternative := range pattern {
+		text, plain := alternative.Plain()
 		name, err := rows.Unescape(text)
-		if !plain || err != nil || strings.Trim(name, "0123456789") == "" || u.silent {
+		digits := strings.Trim(name, "0123456789") == ""
+		if !plain || err != nil || u.silent || digits && !kills {
 			continue
 		}
-		switch _, err := account.ByName(name); {
+		a, err := account.ByName(name)
+		switch {
+		case digits:
+			if uid, err := rows.ParseNumber(name); err == nil && isDynamic(uid) && a.Name == "" {
+				found = append(found, fmt.Sprintf("kill: uid %s is one of those that systemd gives to services", name))
+			}
 		case errors.Is(err, account.ErrNone):
 			found = append(found, fmt.Sprintf("%s: no account %q", column, name))
 		case err != nil:
 			u.silent = true
 			found = append(found, fmt.Sprintf("%s: %q: %s", column, name, err))
 		}
+		if kills && err == nil && a.ForbidsLogin() {
+			found = append(found, fmt.Sprintf("kill: account %q forbids login (%s), so its processes may serve everybody", name, a.Shell))
+		}
 	}
 	return found
 }
+
+// isDynamic reports whether a uid is from the range of systemd's DynamicUser=,
+// systemd.exec(5).
+func isDynamic(uid int64) bool { return uid >= 61184 && uid <= 65519 }

@@ -9,10 +9,10 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// An explainer says of each row which limits row decided, what was reached, and
-// how far the next limit is.
+// An explainer writes for each row which limits row decided, which limits were
+// reached, and how far the next one is.
 type explainer struct {
-	out  *bufio.Writer // nil where nobody asked
+	out  *bufio.Writer // nil if nobody asked
 	host string        // of the first row: only other hosts are named
 	any  bool
 }
@@ -31,11 +31,26 @@ func (e *explainer) flush() error {
 	return e.out.Flush()
 }
 
-// row explains a row that a rule, or nil, has decided on.
+// row explains a row on which a rule, or nil, has decided.
 func (e *explainer) row(t *Table, r *rows.Record, rule *rule) {
 	if e.out == nil {
 		return
 	}
+	why := "no row matches"
+	if rule != nil {
+		why = fmt.Sprintf(`%s "%s": %s`, rule.place(), rule.patterns, t.distance(rule, r))
+	}
+	e.say(r, why)
+}
+
+// gap explains a row that says which rows are missing.
+func (e *explainer) gap(r *rows.Record) {
+	if e.out != nil {
+		e.say(r, "a gap, which always passes")
+	}
+}
+
+func (e *explainer) say(r *rows.Record, why string) {
 	if !e.any {
 		e.host, e.any = r.Get(rows.Host), true
 	}
@@ -43,41 +58,39 @@ func (e *explainer) row(t *Table, r *rows.Record, rule *rule) {
 	if host := r.Get(rows.Host); host != e.host {
 		place = " on " + host
 	}
-	why := "no row matches"
-	if rule != nil {
-		why = fmt.Sprintf(`row %d "%s": %s`, rule.row, rule.patterns, t.distance(rule, r))
-	}
 	line := fmt.Sprintf("%s %s %s%s: %s", r.Get(rows.User), r.Get(rows.Proc), r.Get(rows.Count), place, why)
 	fmt.Fprintln(e.out, rows.Printable(line)) // flush has the error
 }
 
-// distance says which limits of a rule are reached, and which is next: of those
-// that are not, the first that the fewest processes are missing for. In input from
-// text, recent and started are empty: unknown.
-func (t *Table) distance(r *rule, record *rows.Record) string {
-	n := numbers(record)
+// distance says which limits of a rule a row reaches, and which is next: of those that
+// it doesn't reach the first that the fewest processes are missing for.
+func (t *Table) distance(rule *rule, r *rows.Record) string {
+	numbers := numbersOf(r)
 	next, missing := "", int64(math.MaxInt64)
-	for i, limit := range r.limits {
-		if limit == (rows.Limit{}) || limit.Reached(n) {
+	for i, limit := range rule.limits {
+		if limit == (rows.Limit{}) || limit.Reached(numbers) {
 			continue
 		}
 		action := t.actions[i] + "=" + limit.String()
-		if more := limit.Count - n.Count; limit.Count > 0 && more < missing {
-			next, missing = fmt.Sprintf("%s in %d", action, more), more
-		}
-		if more := limit.Growth - n.Recent; limit.Growth > 0 && record.Get(rows.Recent) != "" && more < missing {
-			next, missing = fmt.Sprintf("%s in %d new", action, more), more
-		}
-		if more := limit.Churn - n.Started; limit.Churn > 0 && record.Get(rows.Started) != "" && more < missing {
-			next, missing = fmt.Sprintf("%s in %d started", action, more), more
-		}
-		if next == "" && limit.Growth > 0 {
-			next = action + " needs the column recent"
-		} else if next == "" {
-			next = action + " needs the column started"
+		for _, part := range []struct {
+			limit, number int64
+			column        rows.Column
+			unit          string
+		}{
+			{limit.Count, numbers.Count, rows.Count, ""},
+			{limit.Growth, numbers.Recent, rows.Recent, " new"},
+			{limit.Churn, numbers.Started, rows.Started, " started"},
+		} {
+			switch more := part.limit - part.number; {
+			case part.limit == 0:
+			case r.Get(part.column) == "" && next == "":
+				next = fmt.Sprintf("%s needs the column %s", action, part.column)
+			case r.Get(part.column) != "" && more < missing:
+				next, missing = fmt.Sprintf("%s in %d%s", action, more, part.unit), more
+			}
 		}
 	}
-	reached := t.reached(r, n)
+	reached := t.reached(rule, numbers)
 	switch {
 	case reached == "" && next == "":
 		return "no limits"

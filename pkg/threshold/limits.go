@@ -2,70 +2,137 @@ package threshold
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 
 	"stormcheck/pkg/rows"
 	"stormcheck/pkg/table"
+	"stormcheck/pkg/trusted"
 )
 
-// builtIn is the table that is in force where there is no other: the numbers of
-// the original storm check. It is installed as limits.csv.
+// builtIn is the table that is in force if there is no limits.csv: the numbers of the
+// original storm check. It is installed as limits.csv.
 //
 //go:embed limits.csv
 var builtIn string
 
-// A Table is a table of limits, storm.limits(5).
+// A Table is a table of limits, storm.limits(5): one file, or several joined.
 type Table struct {
-	name    string // of the file, for messages
-	line    int    // of its header
-	header  []string
-	actions []string // its columns that are actions
-	rules   []rule
+	files   []*file
+	columns []string // of all files, in the order in which they appear
+	actions []string // those of columns that are actions
+	rules   []*rule  // of all files
 }
 
-// A rule is one row of the table.
+// A file is one file of a table.
+type file struct {
+	name    string // for messages
+	line    int    // of its header
+	columns []string
+	actions []string // those of columns that are actions
+	dropIn  bool
+	rules   []*rule
+}
+
+// A rule is one row of a table.
 type rule struct {
+	file     *file
 	line     int // of the file
-	row      int // of the table without its comments, the header's being 1
 	cells    []string
-	host     table.Pattern // nil in a table without such a column
-	account  table.Pattern // likewise
+	host     table.Pattern // nil if its file has no such column
+	account  table.Pattern // nil if its file has no such column
 	user     table.Pattern
 	proc     table.Pattern // nil for the proc cell "total"
-	patterns string        // the cells that are patterns, as the table has them
-	name     string        // what the column rule says
-	limits   []rows.Limit  // one for each action
+	patterns string        // the cells that are patterns, as the file has them
+	name     string        // the cell of the column rule
+	limits   []rows.Limit  // one for each action, of the file until join, then of the table
+}
+
+// place returns where the rule stands, for messages.
+func (r *rule) place() string { return fmt.Sprintf("%s:%d", r.file.name, r.line) }
+
+// load reads the table in force: the file at path alone or, if path is empty, the
+// drop-ins and then the file of a place or, if that doesn't exist, the built-in table.
+// It returns every fault.
+func load(path string, where table.Place) (*Table, []error) {
+	if path != "" {
+		f, faults := readFile(path, false)
+		return join(f), faults
+	}
+	dropIns, err := where.DropIns()
+	if err != nil {
+		return nil, []error{err}
+	}
+	var (
+		files  []*file
+		faults []error
+	)
+	for _, path := range dropIns {
+		f, found := readFile(path, true)
+		files, faults = append(files, f), append(faults, found...)
+	}
+	last, found := readLast(where.File)
+	return join(append(files, last)...), append(faults, found...)
+}
+
+func readLast(path string) (*file, []error) {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return parseFile("built-in limits", builtIn, false)
+	}
+	return readFile(path, false)
+}
+
+func readFile(path string, dropIn bool) (*file, []error) {
+	text, err := trusted.Read(path)
+	if err != nil {
+		return &file{name: path}, []error{err}
+	}
+	return parseFile(path, string(text), dropIn)
+}
+
+// ParseTable reads the text of a table of one file, called name in messages. It
+// returns every fault; a table with a fault must not be used.
+func ParseTable(name, text string) (*Table, []error) {
+	f, faults := parseFile(name, text, false)
+	return join(f), faults
+}
+
+func parseFile(name, text string, dropIn bool) (*file, []error) {
+	f := &file{name: name, dropIn: dropIn}
+	faults := table.Read(name, text, f.readHeader, f.readRule)
+	switch {
+	case len(faults) > 0:
+	case f.columns == nil && dropIn:
+		faults = append(faults, fmt.Errorf("%s: no header", name))
+	case len(f.rules) == 0 && !dropIn:
+		// A table that was cut to nothing would end all watching in silence.
+		faults = append(faults, fmt.Errorf("%s: no limits in it", name))
+	}
+	return f, faults
+}
+
+func isPattern(column string) bool {
+	return slices.Contains([]string{"host", "account", "user", "proc"}, column)
 }
 
 var actionName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 
-// ParseTable reads a table, called name in messages. It returns every fault that
-// the text has; a table with a fault must not be used.
-func ParseTable(name, text string) (*Table, []error) {
-	t := Table{name: name}
-	faults := table.Read(name, text, t.readHeader, t.readRule)
-	if len(faults) == 0 && len(t.rules) == 0 {
-		// A table cut to nothing would end all watching in silence.
-		faults = append(faults, fmt.Errorf("%s: no limits in it", name))
-	}
-	return &t, faults
-}
-
-func (t *Table) readHeader(line int, cells []string) (faults []error) {
-	t.line, t.header = line, cells
+func (f *file) readHeader(line int, cells []string) (faults []error) {
+	f.line, f.columns = line, cells
 	for _, name := range cells {
-		switch name {
-		case "host", "account", "user", "proc":
+		if isPattern(name) {
 			continue
 		}
 		if !actionName.MatchString(name) {
-			faults = append(faults, fmt.Errorf("column %q: an action is named by small letters, digits and -", name))
+			faults = append(faults, fmt.Errorf("column %q: an action's name has small letters, digits and -", name))
 		}
-		t.actions = append(t.actions, name)
+		f.actions = append(f.actions, name)
 	}
 	for _, name := range []string{"user", "proc"} {
 		if !slices.Contains(cells, name) {
@@ -75,19 +142,19 @@ func (t *Table) readHeader(line int, cells []string) (faults []error) {
 	return faults
 }
 
-func (t *Table) readRule(line int, cells []string) (faults []error) {
-	r := rule{line: line, row: len(t.rules) + 2, cells: cells}
+func (f *file) readRule(line int, cells []string) (faults []error) {
+	r := &rule{file: f, line: line, cells: cells}
 	var (
 		user, proc string
 		patterns   []string
 	)
-	for i, column := range t.header {
+	for i, column := range f.columns {
 		var err error
-		switch column {
-		case "host", "account", "user", "proc":
-			patterns = append(patterns, cells[i])
+		cell := cells[i]
+		if isPattern(column) {
+			patterns = append(patterns, cell)
 		}
-		switch cell := cells[i]; column {
+		switch column {
 		case "host":
 			r.host, err = table.Compile(cell)
 		case "account":
@@ -96,13 +163,12 @@ func (t *Table) readRule(line int, cells []string) (faults []error) {
 			user = cell
 			r.user, err = table.Compile(cell)
 		case "proc":
-			proc = cell
-			if proc != "total" {
+			if proc = cell; proc != "total" {
 				r.proc, err = table.Compile(cell)
 			}
 		default:
 			var limit rows.Limit
-			limit, err = rows.ParseLimit(cell)
+			limit, err = parseLimit(column, cell)
 			r.limits = append(r.limits, limit)
 		}
 		if err != nil {
@@ -111,16 +177,90 @@ func (t *Table) readRule(line int, cells []string) (faults []error) {
 	}
 	r.patterns = strings.Join(patterns, ",")
 	r.name = rows.Escape(user + "/" + proc)
-	t.rules = append(t.rules, r)
+	f.rules = append(f.rules, r)
+	if len(faults) == 0 && f.dropIn && r.hidesAll() {
+		faults = append(faults, fmt.Errorf("%q on every host hides all rows after it: put it into the last file, limits.csv", r.patterns))
+	}
 	return faults
 }
 
-// print writes the table, as ParseTable reads it.
+// parseLimit reads a limit for an action. What a churn limit counts has mostly ended,
+// so nothing is left to copy mail for or to end. Growth can't be brought under a limit.
+func parseLimit(action, cell string) (rows.Limit, error) {
+	limit, err := rows.ParseLimit(cell)
+	acts := action == rows.ActionArchive || action == rows.ActionTrim || action == rows.ActionKill
+	switch {
+	case err != nil:
+		return limit, err
+	case limit.Churn > 0 && acts:
+		return limit, fmt.Errorf("%q: a churn limit counts processes that have ended; it is for log, alert and page", cell)
+	case limit.Growth > 0 && action == rows.ActionTrim:
+		return limit, fmt.Errorf("%q: a growth limit says nothing of how many may stay", cell)
+	}
+	return limit, nil
+}
+
+// hidesAll reports whether no row after this one can decide, except for rows of
+// --total.
+func (r *rule) hidesAll() bool {
+	all := func(p table.Pattern) bool { return p == nil || p.CoversNonEmpty() }
+	return r.proc != nil && all(r.proc) && all(r.user) && all(r.host) && (r.account == nil || r.account.Covers(table.Everything))
+}
+
+// join makes one table of files. Its columns are theirs in the order in which they
+// appear. An action that a file lacks is never due in its rows; a pattern that it
+// lacks matches everything.
+func join(files ...*file) *Table {
+	t := &Table{files: files}
+	for _, f := range files {
+		for _, name := range f.columns {
+			if !slices.Contains(t.columns, name) {
+				t.columns = append(t.columns, name)
+				if !isPattern(name) {
+					t.actions = append(t.actions, name)
+				}
+			}
+		}
+	}
+	for _, f := range files {
+		for _, r := range f.rules {
+			limits := make([]rows.Limit, len(t.actions))
+			for i, action := range f.actions {
+				limits[slices.Index(t.actions, action)] = r.limits[i]
+			}
+			r.limits = limits
+			t.rules = append(t.rules, r)
+		}
+	}
+	return t
+}
+
+// cellsOf returns a rule's cells in the table's columns.
+func (t *Table) cellsOf(r *rule) []string {
+	cells := make([]string, len(t.columns))
+	for i, column := range t.columns {
+		if at := slices.Index(r.file.columns, column); at >= 0 {
+			cells[i] = r.cells[at]
+		} else if isPattern(column) {
+			cells[i] = "*"
+		}
+	}
+	return cells
+}
+
+// print writes the table as ParseTable reads it, with a comment above the rows of each
+// file that names it.
 func (t *Table) print(out io.Writer) error {
 	w := rows.NewWriter(out)
-	_ = w.Write(t.header) // Error has it
-	for _, r := range t.rules {
-		_ = w.Write(r.cells)
+	_ = w.Write(t.columns) // Error has it
+	for _, f := range t.files {
+		w.Flush()
+		if _, err := fmt.Fprintf(out, "# %s\n", rows.Printable(f.name)); err != nil {
+			return err
+		}
+		for _, r := range f.rules {
+			_ = w.Write(t.cellsOf(r))
+		}
 	}
 	w.Flush()
 	return w.Error()
@@ -128,17 +268,16 @@ func (t *Table) print(out io.Writer) error {
 
 // least returns the lowest limits of all: a row that doesn't reach them reaches none.
 func (t *Table) least() (least rows.Limit) {
+	lower := func(least *int64, n int64) {
+		if n > 0 && (*least == 0 || n < *least) {
+			*least = n
+		}
+	}
 	for _, r := range t.rules {
 		for _, l := range r.limits {
-			if l.Count > 0 && (least.Count == 0 || l.Count < least.Count) {
-				least.Count = l.Count
-			}
-			if l.Growth > 0 && (least.Growth == 0 || l.Growth < least.Growth) {
-				least.Growth = l.Growth
-			}
-			if l.Churn > 0 && (least.Churn == 0 || l.Churn < least.Churn) {
-				least.Churn = l.Churn
-			}
+			lower(&least.Count, l.Count)
+			lower(&least.Growth, l.Growth)
+			lower(&least.Churn, l.Churn)
 		}
 	}
 	return least
@@ -153,8 +292,8 @@ func subjectOf(r *rows.Record) subject {
 
 // decide returns the first rule that matches, or nil.
 func (t *Table) decide(s subject) *rule {
-	for i := range t.rules {
-		if r := &t.rules[i]; r.matches(s) {
+	for _, r := range t.rules {
+		if r.matches(s) {
 			return r
 		}
 	}
@@ -172,11 +311,11 @@ func (r *rule) matches(s subject) bool {
 	return r.proc.Match(s.proc) || r.proc.Match(s.proc[strings.LastIndexByte(s.proc, '/')+1:])
 }
 
-// reached returns the actions cell of a row with these numbers.
-func (t *Table) reached(r *rule, n rows.Numbers) string {
+// reached returns the actions cell for a row with these numbers.
+func (t *Table) reached(r *rule, numbers rows.Numbers) string {
 	var actions []byte
 	for i, limit := range r.limits {
-		if !limit.Reached(n) {
+		if !limit.Reached(numbers) {
 			continue
 		}
 		if actions != nil {

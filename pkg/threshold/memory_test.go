@@ -27,8 +27,8 @@ func TestMemory(t *testing.T) {
 	}
 	behind := newMemory(mustParse(t, "account,user,proc,log\nvmail,*,*,1\n*,*,*,2\n"))
 	for _, account := range []string{"vmail", "", "vmail"} {
-		if got := behind.decide(subject{account: account, user: "u", proc: "p"}); (got.row == 2) != (account == "vmail") {
-			t.Errorf("account %q: row %d", account, got.row)
+		if got := behind.decide(subject{account: account, user: "u", proc: "p"}); (got.line == 2) != (account == "vmail") {
+			t.Errorf("account %q: line %d", account, got.line)
 		}
 	}
 	for _, s := range m.slots {

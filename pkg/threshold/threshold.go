@@ -14,7 +14,7 @@ import (
 type Options struct {
 	Table   *Table
 	All     bool      // rows that reach no limit pass too
-	Explain io.Writer // gets a line on each row; nil for none
+	Explain io.Writer // gets a line for each row; nil for none
 	Log     string    // file for the rows that reached "log"; "" for none
 }
 
@@ -38,11 +38,15 @@ func Run(o Options, env filter.Env) error {
 	memory := newMemory(o.Table)
 	err := filter.Stream{
 		Need:   []rows.Column{rows.Host, rows.User, rows.Proc, rows.Count},
-		Adds:   []rows.Column{rows.Rule, rows.Actions, rows.Archived, rows.Killed, rows.Remaining, rows.Notes, rows.Errors},
+		Layout: (*rows.Layout).Standard,
 		Idle:   flush,
 		Skip:   func(n rows.Numbers) bool { return !wanted && !least.Reached(n) },
 		Header: func(r *rows.Record) error { return out.Write(r.Cells()) },
 		Row: func(r *rows.Record) error {
+			if _, isGap := r.Gap(); isGap {
+				explain.gap(r)
+				return out.Write(r.Cells())
+			}
 			rule := memory.decide(subjectOf(r))
 			due := o.Table.judge(r, rule)
 			explain.row(o.Table, r, rule)
@@ -71,29 +75,31 @@ func Run(o Options, env filter.Env) error {
 func (t *Table) judge(r *rows.Record, rule *rule) bool {
 	name, actions := "", ""
 	if rule != nil {
-		name, actions = rule.name, t.reached(rule, numbers(r))
+		name, actions = rule.name, t.reached(rule, numbersOf(r))
 	}
 	r.Set(rows.Rule, name)
 	r.Set(rows.Actions, actions)
 	return actions != ""
 }
 
-// numbers returns what limits are held against. The reader has checked the cells; an
+// numbersOf returns what limits are held against. The reader has checked the cells; an
 // empty one is 0.
-func numbers(r *rows.Record) rows.Numbers {
-	number := func(c rows.Column) int64 {
-		n, _ := rows.ParseNumber(r.Get(c))
+func numbersOf(r *rows.Record) rows.Numbers {
+	number := func(c rows.Column) (n int64) {
+		if cell := r.Get(c); cell != "" {
+			n, _ = rows.ParseNumber(cell)
+		}
 		return n
 	}
 	return rows.Numbers{Count: number(rows.Count), Recent: number(rows.Recent), Started: number(rows.Started)}
 }
 
-// logs reports whether a row goes into the log: where the table has the action
-// log, only one that reached it.
+// logs reports whether a row goes into the log. If the table has the action log, only
+// a row that reached it does.
 func (t *Table) logs(r *rows.Record) bool {
-	if !slices.Contains(t.actions, "log") {
+	if !slices.Contains(t.actions, rows.ActionLog) {
 		return true
 	}
-	_, due, _ := rows.FindAction(r.Get(rows.Actions), "log")
+	_, due, _ := rows.FindAction(r.Get(rows.Actions), rows.ActionLog)
 	return due
 }

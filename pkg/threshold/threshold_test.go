@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/rows"
 )
 
 // mustParse parses a table that must have no fault.
@@ -36,7 +37,7 @@ func through(t *testing.T, o Options, stream string) (got []string, out, reporte
 	}
 	for line := range strings.Lines(written.String()) {
 		cells := strings.Split(strings.TrimSpace(line), ",")
-		if len(cells) == 16 && cells[0] != "time" {
+		if len(cells) == 19 && cells[0] != "time" {
 			got = append(got, strings.Join([]string{cells[2], cells[4], cells[9], cells[10]}, "|"))
 		}
 	}
@@ -158,25 +159,57 @@ func TestAll(t *testing.T) {
 	}
 }
 
-func TestStream(t *testing.T) {
+// threshold alone writes the columns of storm.csv(5) first, whatever came in.
+func TestColumnsAreInStandardOrder(t *testing.T) {
 	o := Options{Table: mustParse(t, "user,proc,alert\n*,*,2\n")}
-	const added = "rule,actions,archived,killed,remaining,notes,errors"
+	standard := strings.Join(rows.Header(rows.AllColumns), ",")
 	for _, c := range []struct{ name, in, out, reported string }{
-		{"header only", header9, strings.TrimSpace(header9) + "," + added + "\n", ""},
+		{"header only", header9, standard + "\n", ""},
 		{"nothing", "", "", "<stdin>: no input, not even a header: the stage before failed\n"},
-		{"columns of one's own", "mine,count,proc,user,host\na b,2,x,u,h\n\"c,d\",3,x,u,h\n",
-			"mine,count,proc,user,host," + added + "\na b,2,x,u,h,*/*,alert=2,,,,,\n\"c,d\",3,x,u,h,*/*,alert=2,,,,,\n", ""},
-		{"its own output again", "host,user,proc,count," + added + "\nh,u,x,2,old,old=1,/arc/u.1,3,0,n,e\nh,u,x,1,old,old=1,,,,,\n",
-			"host,user,proc,count," + added + "\nh,u,x,2,*/*,alert=2,/arc/u.1,3,0,n,e\n", ""},
+		{"a whole snapshot", strings.Join(rows.Header(rows.SnapshotColumns), ",") + "\n2000-04-25T05:17:02Z,moscow,groucho,1004,imapd,2,0,1,,2:812:imap-login,2000-04-25T05:00:00Z,7\n",
+			standard + "\n2000-04-25T05:17:02Z,moscow,groucho,1004,imapd,2,0,1,,*/*,alert=2,,,,,,2:812:imap-login,2000-04-25T05:00:00Z,7\n", ""},
+		{"unknown columns", "mine,count,proc,Time,user,host\na b,2,x,7,u,h\n\"c,d\",3,x,,u,h\n",
+			standard + ",mine,Time\n,h,u,,x,2,,,,*/*,alert=2,,,,,,,,,a b,7\n,h,u,,x,3,,,,*/*,alert=2,,,,,,,,,\"c,d\",\n", ""},
+		{"its own output", standard + "\n,h,u,,x,2,,,,old,old=1,/arc/u.1,3,0,n,e,,,\n,h,u,,x,1,,,,old,old=1,,,,,,,,\n",
+			standard + "\n,h,u,,x,2,,,,*/*,alert=2,/arc/u.1,3,0,n,e,,,\n", ""},
+		{"version 1", "time,host,user,uid,proc,count,zombies,recent,account,rule,actions,archived,killed,remaining,notes,errors,mine\n,h,u,,x,2,,,,r,a=1,/arc/u.1,3,0,n,e,m\n",
+			standard + ",mine\n,h,u,,x,2,,,,*/*,alert=2,/arc/u.1,3,0,n,e,,,,m\n", ""},
 		{"two snapshots, the second unfit", "host,user,proc,count\nh,u,x,2\nuser,proc,count\nu,x,2\n",
-			"host,user,proc,count," + added + "\nh,u,x,2,*/*,alert=2,,,,,\nuser,proc,count\n", "<stdin>:3: header: no column \"host\"\n"},
+			standard + "\n,h,u,,x,2,,,,*/*,alert=2,,,,,,,,\nuser,proc,count\n", "<stdin>:3: header: no column \"host\"\n"},
+		{"two snapshots of other layouts", "host,user,proc,count\nh,u,x,2\ncount,started,host,proc,user,time\n3,9,h,x,u,\n",
+			standard + "\n,h,u,,x,2,,,,*/*,alert=2,,,,,,,,\n" + standard + "\n,h,u,,x,3,,,,*/*,alert=2,,,,,,,,9\n", ""},
 		{"a bad row between good ones", "host,user,proc,count\nh,u,x,2\nh,u,x,-2\nh,u,y,2\n",
-			"host,user,proc,count," + added + "\nh,u,x,2,*/*,alert=2,,,,,\nh,u,y,2,*/*,alert=2,,,,,\n", "<stdin>:3: count: \"-2\" is not a number\n"},
+			standard + "\n,h,u,,x,2,,,,*/*,alert=2,,,,,,,,\n,h,u,,y,2,,,,*/*,alert=2,,,,,,,,\n", "<stdin>:3: count: \"-2\" is not a number\n"},
 	} {
 		_, out, reported := through(t, o, c.in)
 		if out != c.out || reported != c.reported {
 			t.Errorf("%s: got\n%s%s\nwant\n%s%s", c.name, out, reported, c.out, c.reported)
 		}
+	}
+}
+
+// A gap says which rows are missing. It passes whatever the limits, and isn't logged.
+func TestGapPasses(t *testing.T) {
+	const gap = ",mail2,?,?,0,ssh: no route to host\n"
+	in := "time,host,user,proc,count,errors\n" + gap + ",mail2,?,?,0,\n,mail2,?,bash,0,ssh: no\n,moscow,groucho,imapd,9,\n"
+	path := filepath.Join(t.TempDir(), "log.csv")
+	var explained strings.Builder
+	for _, o := range []Options{{}, {All: true}, {Explain: &explained}} {
+		o.Table, o.Log = mustParse(t, "user,proc,alert\n\\?,*,\n?,*,1\n*,*,5\n"), path
+		_, out, reported := through(t, o, in)
+		if !strings.Contains(out, "\n,mail2,?,,?,0,,,,,,,,,,ssh: no route to host,,,\n") || reported != "" {
+			t.Errorf("%+v: got\n%s%s", o, out, reported)
+		}
+		if want := map[bool]int{false: 3, true: 5}[o.All]; strings.Count(out, "\n") != want {
+			t.Errorf("all %v: got\n%swant %d lines", o.All, out, want)
+		}
+	}
+	logged, err := os.ReadFile(path)
+	if err != nil || strings.Contains(string(logged), "no route") || !strings.Contains(string(logged), "groucho") {
+		t.Errorf("logged %q, %v", logged, err)
+	}
+	if want := "? ? 0: a gap, which always passes\n"; !strings.HasPrefix(explained.String(), want) {
+		t.Errorf("explained %q; want %q first", explained.String(), want)
 	}
 }
 
@@ -190,8 +223,8 @@ func TestFaults(t *testing.T) {
 		{"user,proc,log,log\n*,*,1,1\n", `limits.csv:1: column "log" twice`},
 		{"user,proc,user\n*,*,1\n", `limits.csv:1: column "user" twice`},
 		{"user,proc,Log\n*,*,1\n", `limits.csv:1: the header is in small letters without spaces: user,proc,log`},
-		{"user,proc,\n*,*,1\n", `limits.csv:1: column "": an action is named by small letters, digits and -`},
-		{"user,proc,kill it\n*,*,1\n", `limits.csv:1: column "kill it": an action is named by small letters, digits and -`},
+		{"user,proc,\n*,*,1\n", `limits.csv:1: column "": an action's name has small letters, digits and -`},
+		{"user,proc,kill it\n*,*,1\n", `limits.csv:1: column "kill it": an action's name has small letters, digits and -`},
 		{"# c\nuser,proc,log,kill\n*,*,many,-1\n[,x,1,1\n*,*,1\n,a||b,010,1e3\n", "limits.csv:3: log: \"many\" is not a number\n" +
 			"limits.csv:3: kill: \"-1\" is not a number\nlimits.csv:4: user: \"[\": [ without ]\nlimits.csv:5: 3 cells where the header has 4\n" +
 			"limits.csv:6: user: \"\": empty pattern\nlimits.csv:6: proc: \"a||b\": empty pattern\nlimits.csv:6: log: \"010\" is not a number\n" +
@@ -211,24 +244,46 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func FuzzParseTable(f *testing.F) {
-	f.Add(builtIn)
-	f.Add("host,user,proc,log,kill\nm*,\"a|b\",[x-z]?\\*,20,100|+60\n*,*,total,,0\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		parsed, faults := ParseTable("x", text)
+// What is printed of a table is a table that says the same, whatever its files.
+func FuzzTable(f *testing.F) {
+	f.Add("", builtIn)
+	f.Add("user,proc\r\ngroucho,*\r\n", "host,user,proc,log,kill\nm*,\"a|b\",[x-z]?\\*,20,100|+60\n*,*,total,,0\n")
+	f.Add("\ufeffproc,page,user\nx,3000/m,\"#y\"\n", "account,user,proc,log\nCORP\\\\\\\\*,“a”,a\\x2cb,+9|9/m\n")
+	f.Fuzz(func(t *testing.T, dropIn, last string) {
+		var files []*file
+		if dropIn != "" {
+			parsed, faults := parseFile("drop\nin", dropIn, true)
+			if len(faults) > 0 {
+				return
+			}
+			files = append(files, parsed)
+		}
+		parsed, faults := parseFile("last", last, false)
 		if len(faults) > 0 {
 			return
 		}
-		var printed, again bytes.Buffer
-		if err := parsed.print(&printed); err != nil {
+		limits := join(append(files, parsed)...)
+		for i, r := range limits.rules { // what needs no name service
+			limits.shadowed(i)
+			r.misspelled()
+			r.wrongNames()
+			limits.ends(r)
+		}
+		var printed bytes.Buffer
+		if err := limits.print(&printed); err != nil {
 			t.Fatal(err)
 		}
-		second, faults := ParseTable("y", printed.String())
+		second, faults := ParseTable("last", printed.String())
 		if len(faults) > 0 {
-			t.Fatalf("%q printed %q: %v", text, printed.String(), faults)
+			t.Fatalf("%q, %q printed %q: %v", dropIn, last, printed.String(), faults)
 		}
-		if second.print(&again); again.String() != printed.String() || len(second.rules) != len(parsed.rules) {
-			t.Fatalf("%q printed %q, then %q", text, printed.String(), again.String())
+		if !slices.Equal(second.columns, limits.columns) || len(second.rules) != len(limits.rules) {
+			t.Fatalf("%q, %q: %d rows of %q; want %d of %q", dropIn, last, len(second.rules), second.columns, len(limits.rules), limits.columns)
+		}
+		for i, r := range second.rules {
+			if !slices.Equal(r.limits, limits.rules[i].limits) || !slices.Equal(r.cells, limits.cellsOf(limits.rules[i])) {
+				t.Fatalf("%q, %q: row %d is %q", dropIn, last, i, r.cells)
+			}
 		}
 	})
 }
