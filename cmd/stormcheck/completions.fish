@@ -14,13 +14,13 @@ complete -c procstat -l help -s h -d 'print this help'
 complete -c procstat -l version -d 'print the version'
 
 complete -c threshold -f
-complete -c threshold -l limits -r -F -d 'the table of limits is in FILE (default /etc/stormcheck/limits.csv where it exists, else built in)'
+complete -c threshold -l limits -r -F -d 'the table of limits is in FILE (default /etc/stormcheck/limits.d/*.csv and /etc/stormcheck/limits.csv or the built-in table)'
 complete -c threshold -l all -d 'pass rows that reach no limit too, with empty actions'
-complete -c threshold -l explain -d 'say on stderr which limits row decides on each row, and how far the next limit is'
-complete -c threshold -l log -r -F -d 'append the rows that reach the limit log to FILE too'
+complete -c threshold -l explain -d 'print to stderr which limits row decides on each row, and how far the next limit is'
+complete -c threshold -l log -r -F -d 'append the rows that reach the limit log to FILE'
 complete -c threshold -l dry-run -s n -d 'write no log'
-complete -c threshold -l print-limits -d 'print the table in force, and end'
-complete -c threshold -l check -d 'report every fault of the table, warn of what is hardly meant, and end'
+complete -c threshold -l print-limits -d 'print the table in force and where each row comes from, and end'
+complete -c threshold -l check -d 'report every fault of the table, warn about what is hardly meant, and end'
 complete -c threshold -l help -s h -d 'print this help'
 complete -c threshold -l version -d 'print the version'
 

@@ -18,14 +18,14 @@ procstat)
 	;;
 threshold)
 	_arguments \
-		'(--limits)--limits[the table of limits is in FILE (default /etc/stormcheck/limits.csv where it exists, else built in)]:FILE:_files' \
+		'(--limits)--limits[the table of limits is in FILE (default /etc/stormcheck/limits.d/*.csv and /etc/stormcheck/limits.csv or the built-in table)]:FILE:_files' \
 		'(--all)--all[pass rows that reach no limit too, with empty actions]' \
-		'(--explain)--explain[say on stderr which limits row decides on each row, and how far the next limit is]' \
-		'(--log)--log[append the rows that reach the limit log to FILE too]:FILE:_files' \
+		'(--explain)--explain[print to stderr which limits row decides on each row, and how far the next limit is]' \
+		'(--log)--log[append the rows that reach the limit log to FILE]:FILE:_files' \
 		'(--dry-run -n)--dry-run[write no log]' \
 		'(--dry-run -n)-n[write no log]' \
-		'(--print-limits)--print-limits[print the table in force, and end]' \
-		'(--check)--check[report every fault of the table, warn of what is hardly meant, and end]' \
+		'(--print-limits)--print-limits[print the table in force and where each row comes from, and end]' \
+		'(--check)--check[report every fault of the table, warn about what is hardly meant, and end]' \
 		'(--help -h)--help[print this help]' \
 		'(--help -h)-h[print this help]' \
 		'(--version)--version[print the version]'
