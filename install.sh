@@ -26,7 +26,7 @@ $usage" 2
 		if [ "$1" = --prefix ]; then PREFIX=$2; else DESTDIR=$2; fi
 		shift
 		;;
-	--try | --uninstall | --packages | --compile | --make_packages) do=${1#--} ;;
+	--try | --uninstall | --packages | --compile | --compile_trial | --make_packages) do=${1#--} ;;
 	--cron | --systemd)
 		[ -z "$by" ] || die "one of --cron and --systemd
 $usage" 2
@@ -53,7 +53,7 @@ case $DESTDIR in
 *) DESTDIR=$from/$DESTDIR ;;
 esac
 
-tools="procstat threshold mailarchive killstorm alertmail stormplot"
+tools="procstat threshold mailarchive killstorm alertmail stormplot stormcheck"
 out=build                        # where what is built goes
 units=/etc/systemd/system        # where systemd looks for what the machine's administrator has installed
 zsh=share/zsh/site-functions     # below PREFIX; Debian's packages have another
@@ -62,7 +62,7 @@ zsh=share/zsh/site-functions     # below PREFIX; Debian's packages have another
 # when all else is removed, as do logs that aren't empty. What runs stormcheck goes:
 # there is nothing left to run.
 manifest() {
-	for tool in $tools stormcheck; do
+	for tool in $tools; do
 		echo "file 755 $out/$tool $PREFIX/bin/$tool"
 		echo "file 644 man/$tool.8 $PREFIX/share/man/man8/$tool.8"
 		echo "file 644 cmd/stormcheck/completions.bash $PREFIX/share/bash-completion/completions/$tool"
@@ -120,14 +120,16 @@ compile() {
 
 	mkdir -p "$out"
 	version=$(version)
-	for tool in $tools; do
-		CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags urfave_cli_no_docs \
-			-ldflags "-s -w -X stormcheck/pkg/filter.Version=$version" -o "$out/$tool" "./cmd/$tool"
-	done
-	sed -e "s|^bin=.*|bin=$PREFIX/bin|" -e "s|^version=.*|version=$version|" cmd/stormcheck/stormcheck >"$out/stormcheck"
+	for tool in $tools; do compile_tool "$tool" "$out/$tool" "-X stormcheck/pkg/stormcheck.BinDir=$PREFIX/bin"; done
 	for scheduler in stormcheck.cron stormcheck.service stormcheck.timer stormcheck-standing.service; do
 		sed -e "s|/usr/local/bin/stormcheck|$PREFIX/bin/stormcheck|" "cmd/stormcheck/$scheduler" >"$out/$scheduler"
 	done
+}
+
+# compile_tool TOOL PATH FLAGS: FLAGS are the linker's.
+compile_tool() {
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags urfave_cli_no_docs \
+		-ldflags "-s -w -X stormcheck/pkg/filter.Version=$version $3" -o "$2" "./cmd/$1"
 }
 
 # version prints the tag, or how far from it this is. A tag may hold what a script
@@ -229,36 +231,23 @@ sweep() {
 	done
 }
 
-# try runs the check on this machine, changing nothing, and shows what it saw: rows
-# pass through a filter that keeps a copy.
+# try runs the check on this machine as it is, and changes nothing.
 try() {
-	build
+	as_owner compile_trial
 	scratch=$(mktemp -d)
 	trap 'rm -rf "$scratch"' EXIT
-	mkdir -p "$scratch/bin" "$scratch/archive"
+	mkdir "$scratch/bin" "$scratch/archive"
 	for tool in $tools; do cp "$out/$tool" "$scratch/bin"; done
-	printf '#!/bin/sh\nexec tee "%s"\n' "$scratch/rows.csv" >"$scratch/bin/keep"
-	chmod 755 "$scratch/bin/keep"
-	sed -e "s|^bin=.*|bin=$scratch/bin|" -e "s|^conf=.*|conf=$scratch/none|" -e 's|^THRESHOLD=.*|THRESHOLD=--all|' \
-		-e 's|^FILTERS=.*|FILTERS="mailarchive killstorm keep"|' -e 's|^TO=.*|TO=|' -e 's|^ALERTMAIL=.*|ALERTMAIL=|' \
-		-e "s|^MAILARCHIVE=.*|MAILARCHIVE=\"--dir $scratch/archive\"|" "$out/stormcheck" >"$scratch/try"
-	: >"$scratch/rows.csv"
-	status=0
-	message=$(sh "$scratch/try" --dry-run) || status=$?
-	awk -F, '
-		NR == 1 { header = $0; next }
-		NR == 2 { host = $2; most = $6 " " $3 " " $5 }
-		{ processes += $6; accounts += !seen[$3]++ }
-		$11 != "" { due = due $0 "\n" }
-		END {
-			if (due != "")
-				printf "%s\n%s\n", header, due
-			else if (processes)
-				printf "stormcheck: looked at %d processes of %d account%s on %s: no limit is reached (the most: %s)\n",
-					processes, accounts, accounts == 1 ? "" : "s", host, most
-		}' "$scratch/rows.csv"
-	[ -z "$message" ] || printf '%s\n' "$message"
-	exit $status
+	cp "$out/trial" "$scratch"
+	printf 'TO=\nMAILARCHIVE="--dir archive"\nALERTMAIL=\n' >"$scratch/conf"
+	cd "$scratch"
+	./trial --dry-run
+}
+
+# compile_trial makes a stormcheck whose filters and conf lie where it is run.
+compile_trial() {
+	compile
+	compile_tool stormcheck "$out/trial" "-X stormcheck/pkg/stormcheck.BinDir=bin -X stormcheck/pkg/stormcheck.Conf=conf"
 }
 
 # make_packages makes .deb and .rpm in build/packages, of static binaries for amd64 and

@@ -16,12 +16,14 @@ import (
 	"stormcheck/pkg/mailarchive"
 	"stormcheck/pkg/procstat"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/stormcheck"
 	"stormcheck/pkg/stormplot"
 	"stormcheck/pkg/threshold"
 )
 
-// tools are the filters: five in the order of the pipe, and one that draws its logs.
-var tools = []func() *cli.App{procstat.App, threshold.App, mailarchive.App, killstorm.App, alertmail.App, stormplot.App}
+// tools are all tools: the five filters in the order of the pipe, what draws their
+// logs, and what runs them.
+var tools = []func() *cli.App{procstat.App, threshold.App, mailarchive.App, killstorm.App, alertmail.App, stormplot.App, stormcheck.App}
 
 // A command is what a page of section 8 tells about.
 type command struct {
@@ -29,10 +31,8 @@ type command struct {
 	flags                 []string // as they are written, "-n"
 }
 
-// commands returns the filters and the script that runs them. The script is asked,
-// for it has no other list of its flags.
-func commands(t *testing.T) []command {
-	t.Helper()
+// commands returns all tools.
+func commands() []command {
 	var all []command
 	for _, tool := range tools {
 		app := tool()
@@ -44,17 +44,7 @@ func commands(t *testing.T) []command {
 		}
 		all = append(all, c)
 	}
-	if _, err := exec.LookPath("sh"); err != nil {
-		return all
-	}
-	text, err := exec.Command("sh", "stormcheck/stormcheck", "--help").Output()
-	parts := regexp.MustCompile(`^(\w+) - (.*)\n\nusage: (.*)\n\n((?s).*)$`).FindStringSubmatch(string(text))
-	if err != nil || parts == nil {
-		t.Fatalf("stormcheck --help: %v: %q", err, text)
-	}
-	script := command{name: parts[1], usage: parts[2], synopsis: parts[3]}
-	script.flags = submatches(`(?m)(?:^  |, )(--?[a-z-]+)`, parts[4])
-	return append(all, script)
+	return all
 }
 
 // manPage returns the source of a page. Its hyphens are plain: whether one is \-
@@ -89,7 +79,7 @@ func documentedFlags(page string) (flags []string) {
 }
 
 func TestManFlags(t *testing.T) {
-	for _, c := range commands(t) {
+	for _, c := range commands() {
 		documented := documentedFlags(manPage(t, c.name+".8"))
 		slices.Sort(documented)
 		slices.Sort(c.flags)
@@ -100,7 +90,7 @@ func TestManFlags(t *testing.T) {
 }
 
 func TestManDescribes(t *testing.T) {
-	for _, c := range commands(t) {
+	for _, c := range commands() {
 		page := manPage(t, c.name+".8")
 		if got := submatches(`(?m)^\.Nd (.*)$`, page); !slices.Equal(got, []string{c.usage}) {
 			t.Errorf("%s.8 has .Nd %q; want %q", c.name, got, c.usage)
@@ -128,7 +118,7 @@ func mandoc(t *testing.T, args ...string) string {
 
 func TestManSynopsis(t *testing.T) {
 	bold := regexp.MustCompile(".\b") // and underlined, as on a typewriter
-	for _, c := range commands(t) {
+	for _, c := range commands() {
 		text := bold.ReplaceAllString(mandoc(t, "-Tascii", "../man/"+c.name+".8"), "")
 		section := strings.Join(submatches(`(?s)\nSYNOPSIS\n(.*?)\nDESCRIPTION\n`, text), "")
 		if got, want := strings.Fields(section), strings.Fields(c.synopsis); !slices.Equal(got, want) {
@@ -154,23 +144,16 @@ func TestManColumns(t *testing.T) {
 	}
 }
 
-// The settings and their defaults stand in three places: the script, the file that
+// The settings and their defaults stand in three places: the program, the file that
 // is installed, all of it commented, and the page.
 func TestManSettings(t *testing.T) {
-	read := func(name string) string {
-		text, err := os.ReadFile("stormcheck/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
+	conf, err := os.ReadFile("stormcheck/stormcheck.conf")
+	if err != nil {
+		t.Fatal(err)
 	}
-	want := submatches(`(?m)^([A-Z]+=.*)$`, read("stormcheck"))
-	want = slices.DeleteFunc(want, func(s string) bool { return strings.HasPrefix(s, "PATH=") })
-	if len(want) == 0 {
-		t.Fatal("no settings in stormcheck")
-	}
+	want := stormcheck.Defaults()
 	for place, got := range map[string][]string{
-		"stormcheck.conf": submatches(`(?m)^#([A-Z]+=.*)$`, read("stormcheck.conf")),
+		"stormcheck.conf": submatches(`(?m)^#([A-Z]+=.*)$`, string(conf)),
 		"stormcheck.8":    submatches(`(?m)^\.It Va (.*)$`, manPage(t, "stormcheck.8")),
 	} {
 		if !slices.Equal(got, want) {

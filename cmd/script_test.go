@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/stormcheck"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
@@ -32,7 +33,33 @@ func TestMain(m *testing.M) {
 	for _, app := range tools {
 		commands[app().Name] = func() { filter.Main(app()) }
 	}
+	commands["stormcheck"] = func() {
+		placeStormcheck()
+		filter.Main(stormcheck.App())
+	}
 	testscript.Main(m, commands)
+}
+
+// placeStormcheck makes stormcheck that of a script: its files are below $WORK, its
+// filters this binary. A script may set others, and shorten a run's deadline.
+func placeStormcheck() {
+	work := os.Getenv("WORK")
+	if path, err := exec.LookPath("procstat"); err == nil {
+		stormcheck.BinDir = filepath.Dir(path)
+	}
+	stormcheck.Conf, stormcheck.RunDir, stormcheck.StateDir = work+"/stormcheck.conf", work+"/run", work+"/state"
+	for name, path := range map[string]*string{"BIN": &stormcheck.BinDir, "CONF": &stormcheck.Conf} {
+		if os.Getenv(name) != "" {
+			*path = os.Getenv(name)
+		}
+	}
+	for name, limit := range map[string]*time.Duration{
+		"RUN_DEADLINE": &stormcheck.RunDeadline, "KILL_AFTER": &stormcheck.KillAfter,
+	} {
+		if d, err := time.ParseDuration(os.Getenv(name)); err == nil {
+			*limit = d
+		}
+	}
 }
 
 func TestScripts(t *testing.T) {

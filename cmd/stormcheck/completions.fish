@@ -96,8 +96,8 @@ complete -c stormplot -l version -d 'print the version'
 
 complete -c stormcheck -f
 complete -c stormcheck -l dry-run -s n -d 'touch nothing, show what would be done'
-complete -c stormcheck -l every -x -d 'stand ready, and look each DUR'
-complete -c stormcheck -l check -d 'say what is well and what is wrong, and end'
-complete -c stormcheck -l status -d 'show the last run and what was done, and end'
+complete -c stormcheck -l every -x -d 'keep the pipe ready, and look each DUR'
+complete -c stormcheck -l check -d 'report for all that a run needs whether it is as it should be'
+complete -c stormcheck -l status -d 'show the last run and what was done'
 complete -c stormcheck -l help -s h -d 'print this help'
 complete -c stormcheck -l version -d 'print the version'

@@ -115,9 +115,9 @@ stormcheck)
 	_arguments \
 		'(--dry-run -n)--dry-run[touch nothing, show what would be done]' \
 		'(--dry-run -n)-n[touch nothing, show what would be done]' \
-		'(--every)--every[stand ready, and look each DUR]:DUR:' \
-		'(--check)--check[say what is well and what is wrong, and end]' \
-		'(--status)--status[show the last run and what was done, and end]' \
+		'(--every)--every[keep the pipe ready, and look each DUR]:DUR:' \
+		'(--check)--check[report for all that a run needs whether it is as it should be]' \
+		'(--status)--status[show the last run and what was done]' \
 		'(--help -h)--help[print this help]' \
 		'(--help -h)-h[print this help]' \
 		'(--version)--version[print the version]'

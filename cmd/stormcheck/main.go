@@ -1,0 +1,9 @@
+// Command stormcheck runs the filters as one pipe; see stormcheck(8).
+package main
+
+import (
+	"stormcheck/pkg/filter"
+	"stormcheck/pkg/stormcheck"
+)
+
+func main() { filter.Main(stormcheck.App()) }

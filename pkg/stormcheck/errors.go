@@ -1,0 +1,191 @@
+//go:build linux
+
+package stormcheck
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"stormcheck/pkg/rows"
+)
+
+// Bounds of what a stage may write to standard error: of a flood the first lines are
+// passed on, and the last ones when a minute is over or the stage has ended.
+const (
+	firstLines  = 50
+	lastLines   = 50
+	longestLine = 1000 // bytes
+	floodWindow = time.Minute
+)
+
+// errorLines passes on what a stage writes to standard error.
+type errorLines struct {
+	in     *os.File
+	name   string
+	report func(string)
+	read   chan struct{} // closed when nothing more is read
+
+	mutex   sync.Mutex // of what follows
+	first   string     // the first line that says what failed
+	empty   []string   // lines that say that the stage before wrote nothing: it may be its fault
+	found   summary
+	partial []byte
+	window  time.Time
+	passed  int
+	last    []string
+	dropped int
+}
+
+// A summary is what kinds of lines a stage has written.
+type summary struct {
+	noInput  bool // the stage before wrote nothing
+	noReader bool // nobody read what the stage wrote
+	others   bool
+}
+
+// readErrors reads in a goroutine of its own.
+func readErrors(in *os.File, name string, report func(string)) *errorLines {
+	e := &errorLines{in: in, name: name, report: report, read: make(chan struct{})}
+	go func() {
+		defer close(e.read)
+		buffer := make([]byte, 4096)
+		for {
+			n, err := in.Read(buffer)
+			e.take(buffer[:n])
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return e
+}
+
+// drain takes what is there already. What a stage has left behind may keep the pipe
+// open, and isn't waited for.
+func (e *errorLines) drain() {
+	_ = e.in.SetReadDeadline(time.Unix(1, 0))
+	<-e.read
+	_ = e.in.SetReadDeadline(time.Time{})
+	takeRest(e.in, e.take)
+	e.in.Close()
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	if len(e.partial) > 0 {
+		e.line(string(e.partial))
+	}
+	e.flush()
+}
+
+// takeRest gives take what can be read from a pipe without waiting. It reports
+// whether nobody has it open for writing any more.
+func takeRest(in *os.File, take func([]byte)) (ended bool) {
+	raw, err := in.SyscallConn()
+	if err != nil {
+		return true
+	}
+	buffer := make([]byte, 4096)
+	for {
+		n := 0
+		_ = raw.Read(func(fd uintptr) bool {
+			n, err = syscall.Read(int(fd), buffer)
+			return true
+		})
+		if n <= 0 {
+			return n == 0 && err == nil
+		}
+		take(buffer[:n])
+	}
+}
+
+// take takes bytes of the stage's.
+func (e *errorLines) take(text []byte) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	for {
+		line, rest, whole := bytes.Cut(text, []byte{'\n'})
+		e.partial = append(e.partial, line[:min(len(line), longestLine-len(e.partial))]...)
+		if !whole {
+			return
+		}
+		e.line(string(e.partial))
+		e.partial, text = e.partial[:0], rest
+	}
+}
+
+// line takes a line.
+func (e *errorLines) line(text string) {
+	if text = rows.Printable(strings.TrimSpace(text)); text == "" {
+		return
+	}
+	switch {
+	case strings.Contains(text, rows.ErrEmpty.Error()):
+		e.empty, e.found.noInput = append(e.empty, text), true
+		return
+	case strings.Contains(text, "<stdout>: broken pipe"):
+		e.found.noReader = true
+	default:
+		e.found.others = true
+	}
+	if e.first == "" {
+		e.first = text
+	}
+	if now := time.Now(); now.Sub(e.window) > floodWindow {
+		e.flush()
+		e.window, e.passed = now, 0
+	}
+	if e.passed++; e.passed <= firstLines {
+		e.report(text)
+		return
+	}
+	if e.last = append(e.last, text); len(e.last) > lastLines {
+		e.last = e.last[1:]
+		e.dropped++
+	}
+}
+
+// flush passes on the last lines of a flood.
+func (e *errorLines) flush() {
+	if e.dropped > 0 {
+		e.report(fmt.Sprintf("stormcheck: %s: %d lines left out", e.name, e.dropped))
+	}
+	for _, line := range e.last {
+		e.report(line)
+	}
+	e.last, e.dropped = nil, 0
+}
+
+// cause returns the first line, with the stage's name before it.
+func (e *errorLines) cause() string {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	line := e.first
+	if line == "" && len(e.empty) > 0 {
+		line = e.empty[0]
+	}
+	if line == "" || strings.HasPrefix(line, e.name+": ") {
+		return line
+	}
+	return e.name + ": " + line
+}
+
+func (e *errorLines) summary() summary {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	return e.found
+}
+
+// reportEmpty passes on the lines about an empty input, if no stage before explains
+// them.
+func (e *errorLines) reportEmpty() {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	for _, line := range e.empty {
+		e.report(line)
+	}
+	e.empty = nil
+}

@@ -1,0 +1,312 @@
+//go:build linux
+
+package stormcheck
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stormcheck/pkg/filter"
+	"stormcheck/pkg/proc"
+	"stormcheck/pkg/trusted"
+)
+
+// A runner is one run of the pipe.
+type runner struct {
+	mode
+	*reporter
+	settings Settings
+	node     string // this machine's name
+	signals  chan os.Signal
+	stopped  string // why the stages were ended, or ""
+}
+
+// Statuses of a run, as filter has them.
+const (
+	fine        = 0
+	failed      = 1
+	unfitConfig = 2
+)
+
+// runPipe runs the pipe once, or until it is ended.
+func runPipe(m mode, stderr io.Writer) error {
+	if !m.dry {
+		proc.RaisePriority() // before anything else: in a storm each step takes its time
+	}
+	proc.MakeThreads()
+	r := &runner{mode: m, signals: make(chan os.Signal, 8)}
+	signal.Notify(r.signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	node, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("node name: %w", err)
+	}
+	r.node = node
+	var l last
+	if !m.dry {
+		held, err := lock()
+		if errors.Is(err, errHeld) {
+			return another(stderr)
+		}
+		if err != nil {
+			return err
+		}
+		defer held.Close()
+		l = last{begun: time.Now(), pid: os.Getpid(), how: "once"}
+		if m.every != "" {
+			l.how = m.every
+		}
+		l.begin()
+		mark(lockPath())
+	}
+	r.reporter = newReporter(stderr, r.heldPath(), syslogFor(m))
+	status := r.run()
+	if !m.dry {
+		if status == fine && m.every == "" {
+			mark(heartbeatPath())
+		}
+		l.end, l.status = time.Now(), status
+		l.finish()
+	}
+	r.reporter.close(time.Now())
+	switch status {
+	case fine:
+		return nil
+	case unfitConfig:
+		return filter.ErrUnfit
+	}
+	return filter.ErrFailed
+}
+
+// heldPath returns where the text of a run from cron is kept, "" for one that prints
+// at once.
+func (r *runner) heldPath() string {
+	if r.dry || r.every != "" || isJournal(os.Stderr) || isTerminal(os.Stderr) {
+		return ""
+	}
+	return said()
+}
+
+// another returns what is wrong with the run that holds the lock. On a terminal it
+// says which it is.
+func another(stderr io.Writer) error {
+	l, known := readLast()
+	holder := "another run"
+	if known {
+		holder = fmt.Sprintf("process %d since %s", l.pid, l.begun.UTC().Format(time.RFC3339))
+	}
+	if isStuck() {
+		err := fmt.Errorf("%s: held by %s, and no snapshot has passed for over ten minutes", lockPath(), holder)
+		report := newReporter(stderr, stuckPath(), syslogFor(mode{}))
+		report.say("%s", err)
+		report.close(time.Now())
+		return filter.ErrFailed
+	}
+	if isTerminal(os.Stderr) {
+		fmt.Fprintf(stderr, "stormcheck: %s: held by %s\n", lockPath(), holder)
+	}
+	return nil
+}
+
+// stuckPath keeps what is said about a run that makes no progress, apart from what
+// that run says itself.
+func stuckPath() string {
+	if isJournal(os.Stderr) || isTerminal(os.Stderr) {
+		return ""
+	}
+	return said()
+}
+
+// run runs the pipe as the mode has it, and returns the status.
+func (r *runner) run() int {
+	r.settings = readSettings(Conf)
+	for _, fault := range r.settings.Faults {
+		r.say("%v", fault)
+	}
+	return r.once()
+}
+
+// readSettings returns the settings of a file, the defaults if there is none. A file
+// that can't be trusted is a fault.
+func readSettings(path string) Settings {
+	text, err := trusted.Read(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return defaultSettings()
+	case err != nil:
+		settings := defaultSettings()
+		settings.Faults = []Fault{{Path: path, What: err.Error()}}
+		return settings
+	}
+	return parseSettings(path, string(text))
+}
+
+// once runs the pipe from the start to its end. If it stands that is when a stage
+// ends, or a signal comes.
+func (r *runner) once() int {
+	stages := r.settings.stages(r.mode)
+	filters, mail := stages[:len(stages)-1], stages[len(stages)-1]
+	var seen *tally
+	var tap io.Writer
+	if r.dry {
+		seen = new(tally)
+		tap = seen
+	}
+	c := startChain(filters, tap, r.line)
+	defer c.close()
+	alertmail, in, mailErr := startMail(mail, int(os.Stdout.Fd()), r.line)
+	relay := &relay{out: in, beat: func() { mark(heartbeatPath()) }}
+	if mailErr != nil {
+		r.say("%s: not started: %v", mail.name, mailErr)
+		relay.out = noMail{}
+	}
+
+	passed := make(chan error, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if c.out == nil {
+			passed <- nil
+			return
+		}
+		passed <- relay.pass(c.reader())
+	}()
+	w := r.watch(c, alertmail)
+	if r.every != "" && alertmail != nil {
+		w.until(either(done, alertmail.ended))
+	} else {
+		w.until(done)
+	}
+	if r.every != "" {
+		w.end("") // whichever stage ended: without it the pipe is of no use
+	}
+	w.until(done)
+	w.until(c.settled())
+	fault := <-passed
+	host := gapHost(filters[0], r.node)
+	if len(r.settings.Faults) > 0 {
+		relay.gap(host, "stormcheck: "+r.settings.Faults[0].Error(), time.Now())
+	}
+	if reason := c.gapReason(c.failures(r.stopped), relay.begun(), fault); reason != "" {
+		relay.gap(host, reason, time.Now())
+	}
+	if in != nil {
+		in.Close()
+	}
+	if alertmail != nil {
+		w.until(alertmail.ended)
+	}
+	w.until(c.ended())
+	if seen != nil {
+		seen.print(os.Stdout, relay.rows)
+	}
+	return r.status(c, alertmail, mailErr)
+}
+
+// status names each stage that failed, and returns the status of the run.
+func (r *runner) status(c *chain, alertmail *process, mailErr error) int {
+	all := c.failures(r.stopped)
+	if alertmail != nil && alertmail.failure() != "" {
+		all = append(all, failure{name: alertmail.name, status: alertmail.failure(), unfit: alertmail.status.ExitStatus() == 2})
+	}
+	cause, any := first(all)
+	for _, f := range all {
+		switch {
+		case f.status == "":
+			r.say("%s", f.cause)
+		case !f.effect || cause.effect:
+			r.say("%s: %s", f.name, f.status)
+		}
+	}
+	explained := false
+	for _, p := range c.processes {
+		if !explained {
+			p.errors.reportEmpty()
+		}
+		explained = explained || p.failure() != ""
+	}
+	switch {
+	case len(r.settings.Faults) > 0 || cause.unfit:
+		return unfitConfig
+	case any || mailErr != nil:
+		return failed
+	}
+	return fine
+}
+
+// A watch ends the stages when their time is up, or on a signal.
+type watch struct {
+	*runner
+	chain     *chain
+	alertmail *process
+	timer     *time.Timer
+	ending    bool // TERM was sent
+}
+
+func (r *runner) watch(c *chain, alertmail *process) *watch {
+	w := &watch{runner: r, chain: c, alertmail: alertmail, timer: time.NewTimer(RunDeadline)}
+	if r.dry || r.every != "" {
+		w.timer.Stop()
+	}
+	return w
+}
+
+// until waits for done. Meanwhile it ends the stages if it has to.
+func (w *watch) until(done <-chan struct{}) {
+	for {
+		select {
+		case <-done:
+			return
+		case s := <-w.signals:
+			w.end("terminated by " + unix.SignalName(s.(unix.Signal)))
+		case <-w.timer.C:
+			if w.ending {
+				w.say("not done %d s after TERM: KILL", int(KillAfter.Seconds()))
+				w.chain.kill()
+				if w.alertmail != nil {
+					w.alertmail.signal(unix.SIGKILL)
+				}
+				continue
+			}
+			w.say("not done after %d s: TERM", int(RunDeadline.Seconds()))
+			w.end(fmt.Sprintf("terminated after %d s", int(RunDeadline.Seconds())))
+		}
+	}
+}
+
+// end sends TERM to all stages but alertmail, which reports what has passed and then
+// ends by itself. Once is enough: a second TERM makes killstorm give up its work. In a
+// standing pipe only the first stage gets it: the others finish what they have begun.
+func (w *watch) end(reason string) {
+	if w.ending {
+		return
+	}
+	w.ending, w.stopped = true, reason
+	if w.every == "" {
+		w.chain.signal(unix.SIGTERM)
+	} else if len(w.chain.processes) > 0 {
+		w.chain.processes[0].signal(unix.SIGTERM)
+	}
+	w.timer.Reset(KillAfter)
+}
+
+// syslogFor returns what gives a line to syslog, nil if it has no use for it.
+func syslogFor(mode) func(string) { return nil }
+
+// either returns a channel that is closed when one of the two is.
+func either(a, b <-chan struct{}) <-chan struct{} {
+	closed := make(chan struct{})
+	go func() {
+		select {
+		case <-a:
+		case <-b:
+		}
+		close(closed)
+	}()
+	return closed
+}
