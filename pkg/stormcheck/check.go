@@ -59,7 +59,7 @@ func tryStage(s stage) error {
 	}
 	cmd := exec.Command(path, s.args...)
 	cmd.Env = append(os.Environ(), "PATH="+s.path)
-	cmd.Stdin = strings.NewReader(strings.Join(rows.Header(rowsColumns), ",") + "\n")
+	cmd.Stdin = strings.NewReader(strings.Join(rows.Header(rows.AllColumns), ",") + "\n")
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {

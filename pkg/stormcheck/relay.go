@@ -105,21 +105,24 @@ func (r *relay) begun() bool {
 	return r.header != nil
 }
 
-// gap adds a row to the snapshot that is open: rows of this host are missing, for
-// that reason. Only the caller of pass may call it, between two calls or after them.
+// gap adds a row to the snapshot that is open: rows of this host are missing, and
+// reason is why, with the stage's name first. Only the caller of pass may call it,
+// between two calls or after them.
 func (r *relay) gap(host, reason string, now time.Time) {
 	var text bytes.Buffer
 	w := rows.NewWriter(&text)
 	if !r.begun() {
-		r.header = rows.Header(rowsColumns)
+		r.header = rows.Header(rows.AllColumns)
 		_ = w.Write(r.header) // a Buffer takes all
 	}
+	tool, what, _ := strings.Cut(reason, ": ")
+	row := rows.NewGap(now, host, tool, what)
 	cells := make([]string, len(r.header))
-	for name, cell := range map[string]string{
-		"time": now.UTC().Format(time.RFC3339), "host": host, "user": "?", "proc": "?", "count": "0",
-		"errors": rows.Message(reason),
+	for column, cell := range map[rows.Column]string{
+		rows.Time: now.UTC().Format(time.RFC3339), rows.Host: row.Host, rows.User: row.User, rows.Proc: row.Proc,
+		rows.Count: row.Count.String(), rows.Errors: row.Errors,
 	} {
-		if i := slices.Index(r.header, name); i >= 0 {
+		if i := slices.Index(r.header, column.String()); i >= 0 {
 			cells[i] = cell
 		}
 	}
@@ -127,9 +130,6 @@ func (r *relay) gap(host, reason string, now time.Time) {
 	w.Flush()
 	r.send(text.Bytes())
 }
-
-// rowsColumns is how many columns the stream has behind threshold.
-const rowsColumns = 16
 
 // cutHeader finds the first header among whole records. Without one it returns nil
 // and all of them.
