@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -193,76 +192,56 @@ func postSome(ctx context.Context, client *http.Client, address, token string, a
 	return errors.New(response.Status)
 }
 
-// severity is the label of the highest action that has been due: a storm's alert
-// doesn't become another when it wanes.
-func (s *storm) severity() string {
-	switch {
-	case s.input:
-		return "warning"
-	case s.acted || s.has("page") || s.has("kill"):
-		return "critical"
-	case s.has("alert"):
-		return "warning"
-	}
-	return "info"
-}
-
-// alerts returns what is posted of the storms: one alert each. One of a lower
+// alertsOf returns what is posted of the topics: one alert each. One of a lower
 // severity that was posted before ends, for by its labels it is another.
-func (a *alerter) alerts(storms []*storm, now time.Time) (all []alert) {
-	for _, s := range storms {
-		severity := s.severity()
+func (a *alerter) alertsOf(topics []topic, now time.Time) (all []alert) {
+	for _, t := range topics {
+		c, severity := t.went(), t.severity()
 		firing := alert{
-			Labels:      s.labels(severity),
-			Annotations: a.annotations(s, now),
+			Labels:      t.labels(severity),
+			Annotations: a.annotations(t, now),
 			StartsAt:    now.UTC(),
 			EndsAt:      now.Add(alertLasts).UTC(),
 		}
-		if !s.since.IsZero() && s.since.Before(now) { // the clock may have been wrong
-			firing.StartsAt = s.since.UTC()
+		if !c.since.IsZero() && c.since.Before(now) { // the clock may have been wrong
+			firing.StartsAt = c.since.UTC()
 		}
 		// A storm that is over ends its alert, unless that never fired with all that
 		// happened: then nobody would hear of it.
-		if s.alert.news == "over" && !s.alert.at.IsZero() {
+		if r := c.way(byAlert); r.sending == over && !r.at.IsZero() {
 			firing.EndsAt = now.UTC()
 		}
 		all = append(all, firing)
-		if s.graded != "" && s.graded != severity {
+		if c.graded != "" && c.graded != severity {
 			ended := firing
-			ended.Labels, ended.EndsAt = s.labels(s.graded), now.UTC()
+			ended.Labels, ended.EndsAt = t.labels(c.graded), now.UTC()
 			all = append(all, ended)
 		}
 	}
 	return all
 }
 
-// labels name the storm as the stream does. An empty one counts as absent.
-func (s *storm) labels(severity string) map[string]string {
-	if s.input {
-		return map[string]string{"alertname": "StormcheckNotWorking", "host": s.host, "severity": severity}
-	}
-	return map[string]string{"alertname": "ProcessStorm", "host": s.host, "user": s.user, "proc": s.proc, "severity": severity}
-}
-
 // maxAnnotation is a bound in bytes.
 const maxAnnotation = 4096
 
-func (a *alerter) annotations(s *storm, now time.Time) map[string]string {
-	told := *s
-	if !s.since.IsZero() {
-		told.archived = s.copies // also those that an earlier message has told of
-	}
-	lines := message{Options: a.Options, now: now}.lines(&told, s.host)
-	what, became := s.headline()
-	all := map[string]string{"summary": clip(what+became, maxAnnotation)}
-	if !s.input {
+func (a *alerter) annotations(t topic, now time.Time) map[string]string {
+	all := map[string]string{}
+	if s, isStorm := t.(*storm); isStorm {
 		all["count"] = strconv.FormatInt(s.count, 10)
+		if look := s.look(); look != "" {
+			all["look"] = look
+		}
+		if !s.since.IsZero() {
+			known := *s
+			known.archived = s.copies // also those that an earlier message has reported
+			t = &known
+		}
 	}
-	if len(lines) > 1 {
+	_, _, host := t.names()
+	what, became := t.headline()
+	all["summary"] = clip(what+became, maxAnnotation)
+	if lines := t.lines(message{Options: a.Options, now: now}, host); len(lines) > 1 {
 		all["done"] = clip(strings.Join(lines[1:], "\n"), maxAnnotation)
-	}
-	if look := s.look(); look != "" {
-		all["look"] = look
 	}
 	return all
 }
@@ -291,76 +270,114 @@ func isPlain(name string) bool {
 	return name != "" && name[0] != '-' && !strings.ContainsFunc(name, unfit)
 }
 
-// tellAlerts posts all storms of this run, for an alert that isn't posted again
-// ends, and what wasn't taken before. It returns what nobody took.
-func (a *alerter) tellAlerts(b *book, c *channel) (untaken []*storm) {
-	var due []*storm
-	for _, s := range b.storms {
-		if t := &s.alert; t.news != "" || s.here && t.begun() {
-			due = append(due, s)
-		}
+// postAlerts posts all storms of this run, for an alert that isn't posted again ends,
+// and what wasn't taken before. Without a state it posts what the run has found.
+func (a *alerter) postAlerts(c *channel, f *findings) {
+	d := &a.memory.deliveries[byAlert]
+	if d.phase == handedOver {
+		a.repost = true
+		return
 	}
-	switch pause := a.Now().Sub(c.way.tried); {
-	case len(due) == 0:
-		return nil
-	case 0 <= pause && pause < retryPause:
+	due := a.alertsDue(f)
+	if len(due) == 0 {
+		return
+	}
+	if !d.waited(retryPause, a.Now()) {
 		a.failed = true
-		return nil
+		return
 	}
-	if !a.post(c.way, due) {
-		c.way.tried = a.Now()
-		return due
+	for _, t := range due {
+		r := t.went().way(byAlert)
+		r.sending, r.news = r.news, 0
 	}
-	for _, s := range due {
-		t := &s.alert
-		t.news, t.at, t.count = "", a.Now(), s.count
-		s.graded = s.severity()
-		if c.settles {
-			s.settle()
-		}
-	}
-	return nil
-}
-
-// postFound posts what the run has found, where nothing is remembered.
-func (a *alerter) postFound(r *batch) {
-	found := slices.SortedFunc(maps.Values(r.storms), compare)
-	if len(found) > 0 && !a.post(new(way), found) && len(a.To) == 0 {
-		a.print(found)
-	}
-}
-
-// print writes storms to stderr that could neither be told nor remembered: there
-// cron or a console may show them.
-func (a *alerter) print(storms []*storm) {
-	m := message{Options: a.Options, now: a.Now()}
-	for _, s := range storms {
-		m.add(s)
-	}
-	_, _ = io.WriteString(a.Stderr, m.text())
-}
-
-// post posts the storms and reports whether a member has taken them. One that
-// hasn't is named, as a mailer is.
-func (a *alerter) post(w *way, storms []*storm) (taken bool) {
-	alerts := a.alerts(storms, a.Now())
+	alerts := a.alertsOf(due, a.Now())
 	if a.DryRun {
 		text, _ := json.MarshalIndent(alerts, "", "  ") // of texts and times: nothing can fail
 		_, _ = a.out.Write(append(text, '\n'))
-		return true
+		return
 	}
-	taken, err := a.Alertmanagers.post(alerts)
+	graded := make([]string, len(due))
+	for i, t := range due {
+		graded[i] = t.severity()
+	}
+	d.phase = handedOver
+	taken := false
+	a.fly(
+		func() (err error) {
+			taken, err = a.Alertmanagers.post(alerts)
+			return err
+		},
+		func(err error) {
+			d.phase = idle
+			a.posted(c, due, graded, taken, err)
+			if a.repost {
+				a.repost = false
+				a.postAlerts(c, &findings{})
+			}
+		})
+}
+
+// alertsDue returns the topics to post.
+func (a *alerter) alertsDue(f *findings) (due []topic) {
+	if !a.remembers() {
+		for _, b := range f.broken {
+			due = append(due, b)
+		}
+		for _, s := range f.sorted(a.Now()) {
+			due = append(due, s)
+		}
+		return due
+	}
+	for _, t := range a.memory.topics() {
+		if r := t.went().way(byAlert); r.news != 0 || t.went().here && r.begun() {
+			due = append(due, t)
+		}
+	}
+	return due
+}
+
+// posted notes what became of alerts. A member of the cluster that hasn't taken them is
+// reported, as a mailer is.
+func (a *alerter) posted(c *channel, due []topic, graded []string, taken bool, err error) {
+	d := &a.memory.deliveries[byAlert]
 	switch {
 	case err == nil:
-		*w = way{}
+		*d = delivery{}
 	case taken: // by another member
 		a.failed = true
-		*w = way{said: w.said}
-		a.hourly(w, err)
+		*d = delivery{said: d.said}
+		a.hourly(d, err)
 	default:
-		a.failed = true
-		a.counts.refuse(anAlert)
-		a.notTaken(w, err)
+		a.notTaken(byAlert, err)
+		d.tried = a.Now()
 	}
-	return taken
+	for i, t := range due {
+		r := t.went().way(byAlert)
+		if !taken {
+			r.turnBack()
+			continue
+		}
+		r.sending, r.at, r.count = 0, a.Now(), t.size()
+		t.went().graded = graded[i]
+		if c.settles && r.news == 0 {
+			t.settle()
+		}
+	}
+	kept := a.save()
+	if !a.remembers() {
+		*d = delivery{}
+	}
+	if !taken && !kept && c.settles {
+		a.print(due)
+	}
+}
+
+// print writes topics to stderr that could neither be posted nor remembered: there
+// cron or a console may show them.
+func (a *alerter) print(topics []topic) {
+	m := message{Options: a.Options, now: a.Now()}
+	for _, t := range topics {
+		m.add(t, isNew)
+	}
+	_, _ = io.WriteString(a.Stderr, m.text())
 }

@@ -111,7 +111,7 @@ func run(c *cli.Context, env filter.Env) error {
 	if err := cluster(c, &o.Alertmanagers); err != nil {
 		return err
 	}
-	if err := memory(c, &o); err != nil {
+	if err := pacing(c, &o); err != nil {
 		return err
 	}
 	if o.Window, err = filter.Duration(c, "context-window", 10*time.Minute); err != nil {
@@ -165,8 +165,8 @@ func cluster(c *cli.Context, a *Alertmanagers) error {
 	return nil
 }
 
-// memory takes the flags that say when what is remembered is told.
-func memory(c *cli.Context, o *Options) (err error) {
+// pacing takes the flags that say when what is remembered is reported.
+func pacing(c *cli.Context, o *Options) (err error) {
 	for _, flag := range []string{"repeat", "after", "over-after"} {
 		if c.IsSet(flag) && o.State == "" {
 			return filter.Usagef("--%s: needs --state", flag)

@@ -56,10 +56,14 @@ type wanted struct {
 }
 
 // want returns what to look for about a storm, nil where there is nothing.
-func want(s *storm) *wanted {
+func want(t topic) *wanted {
+	s, isStorm := t.(*storm)
+	if !isStorm || !s.lasts() {
+		return nil
+	}
 	user, err := rows.Unescape(s.user)
 	proc, err2 := rows.Unescape(s.proc)
-	if err != nil || err2 != nil || user == "" || proc == "" || s.input || !s.over.IsZero() {
+	if err != nil || err2 != nil || user == "" || proc == "" {
 		return nil
 	}
 	w := &wanted{user: []byte(user)}
@@ -78,10 +82,10 @@ func (w *wanted) full() bool { return len(w.found) >= mostExcerpt }
 
 // matches reports whether the line names the user and the program.
 func (w *wanted) matches(line []byte) bool {
-	if !hasWord(line, w.user) {
+	if !hasWhole(line, w.user) {
 		return false
 	}
-	named := func(program []byte) bool { return hasWord(line, program) }
+	named := func(program []byte) bool { return hasWhole(line, program) }
 	return len(w.programs) == 0 || slices.ContainsFunc(w.programs, named)
 }
 
@@ -91,7 +95,7 @@ func (w *wanted) isAbout(line []byte) bool { return w.matches(line) && !isSuppre
 // hasWord reports whether the line has the word with no letter or digit beside it. A
 // dot, hyphen or underscore only ends a word if none follows it: groucho isn't
 // meant by groucho.marx.
-func hasWord(line, word []byte) bool {
+func hasWhole(line, word []byte) bool {
 	for start := 0; ; {
 		at := bytes.Index(line[start:], word)
 		if at < 0 {
@@ -175,10 +179,10 @@ type search struct {
 	left  int64     // bytes that may still be read
 }
 
-func newSearch(storms []*storm, have [][]string, now time.Time, window time.Duration) *search {
+func newSearch(items []item, have [][]string, now time.Time, window time.Duration) *search {
 	s := &search{from: now.Add(-window).Truncate(time.Second), now: now, until: time.Now().Add(searchTime), left: mostSearched}
-	for i, storm := range storms {
-		w := want(storm)
+	for i, item := range items {
+		w := want(item.topic)
 		if len(have[i]) > mostExcerpt {
 			w = nil // another log has given enough
 		}

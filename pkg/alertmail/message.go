@@ -26,7 +26,7 @@ const (
 // indent is what all stands at that is about a row.
 const indent = "        "
 
-// A message is what is told at once.
+// A message is what is reported at once.
 type message struct {
 	Options
 	digest
@@ -39,7 +39,7 @@ type message struct {
 // body returns the message as people read it.
 func (m message) body() string {
 	if m.page {
-		return m.headline(maxPage) + "\n"
+		return m.subjectLine(maxPage) + "\n"
 	}
 	return m.text()
 }
@@ -47,7 +47,7 @@ func (m message) body() string {
 // text returns the message in SPEC's layout, the original's.
 func (m message) text() string {
 	var b strings.Builder
-	host := m.worst[0].host
+	_, _, host := m.worst[0].names()
 	for _, line := range []string{m.Title, m.now.Format(time.ANSIC), host} {
 		line = clip(rows.Printable(line), maxLine)
 		fmt.Fprintf(&b, "%*s%s\n", max(0, width-utf8.RuneCountInString(line))/2, "", line)
@@ -59,8 +59,8 @@ func (m message) text() string {
 	share := (maxText - b.Len()) / len(m.worst)
 	blocks := make([]string, len(m.worst))
 	room := maxText - b.Len()
-	for i, s := range m.worst {
-		blocks[i] = block(m.lines(s, host), share)
+	for i, t := range m.worst {
+		blocks[i] = block(t.lines(m, host), share)
 		room -= len(blocks[i])
 	}
 	for i := range blocks {
@@ -106,18 +106,15 @@ func excerpt(lines []string, size int) (b string) {
 
 // lines returns the row and then what was done about it, in words. here is the
 // host of the heading.
-func (m message) lines(s *storm, here string) []string {
-	if s.input {
-		return m.brokenLines(s)
-	}
+func (s *storm) lines(m message, here string) []string {
 	row := fmt.Sprintf("%4d %s", s.count, s.name())
-	if !s.over.IsZero() {
+	if !s.lasts() {
 		row = "over " + s.name()
 	}
 	if s.host != here {
 		row += " on " + s.host
 	}
-	lines := append([]string{row}, m.history(s)...)
+	lines := append([]string{row}, s.story(m)...)
 	for _, path := range parts(s.archived, ":") {
 		lines = append(lines, "saved user mail file as "+path)
 	}
@@ -132,28 +129,6 @@ func (m message) lines(s *storm, here string) []string {
 		lines = append(lines, "FAILED "+fault)
 	}
 	return slices.Compact(lines) // both may note "not this host"
-}
-
-// brokenLines say what is wrong with the input.
-func (m message) brokenLines(s *storm) []string {
-	row := s.working()
-	faults := parts(s.errors, "; ")
-	if len(faults) > 0 && s.over.IsZero() {
-		row, faults = row+": "+faults[0], faults[1:]
-	}
-	lines := append([]string{row}, faults...)
-	if s.count > 1 && s.over.IsZero() {
-		lines = append(lines, fmt.Sprintf("%d faults in the last input", s.count))
-	}
-	return append(lines, m.history(s)...)
-}
-
-// working says whether the input can be read.
-func (s *storm) working() string {
-	if !s.over.IsZero() {
-		return "stormcheck on " + s.host + " works again"
-	}
-	return "stormcheck on " + s.host + " is not working"
 }
 
 // who returns the user, and behind a user whom a process title names the account that
@@ -174,36 +149,43 @@ func (s *storm) name() string {
 	return s.who() + " " + s.proc
 }
 
-// history says in a line how the storm went, where that is known.
-func (m message) history(s *storm) []string {
+// course says in a line how the topic went, if that is known. counts are of its
+// processes.
+func (m message) course(c *course, host string, counts ...string) []string {
 	var said []string
 	say := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
 	switch {
-	case s.since.IsZero():
-	case !s.over.IsZero() && s.seen.After(s.since):
-		say("lasted %s, from %s to %s", span(s.seen.Sub(s.since)), clock(s.since, m.now), clock(s.seen, m.now))
-	case !s.over.IsZero():
-		say("seen once, at %s", clock(s.since, m.now))
-	case m.now.Sub(s.since) >= time.Second:
-		say("first seen %s, %s ago", clock(s.since, m.now), span(m.now.Sub(s.since)))
+	case c.since.IsZero():
+	case !c.lasts() && c.seen.After(c.since):
+		say("lasted %s, from %s to %s", span(c.seen.Sub(c.since)), clock(c.since, m.now), clock(c.seen, m.now))
+	case !c.lasts():
+		say("seen once, at %s", clock(c.since, m.now))
+	case m.now.Sub(c.since) >= time.Second:
+		say("first seen %s, %s ago", clock(c.since, m.now), span(m.now.Sub(c.since)))
 	}
-	if !s.over.IsZero() && s.missed < m.OverAfter {
-		say("nothing heard of %s since", s.host)
+	if !c.lasts() && c.missed < m.OverAfter {
+		say("nothing heard of %s since", host)
 	}
-	if s.over.IsZero() && !s.since.IsZero() && !s.here {
-		say("last seen %s", clock(s.seen, m.now))
+	if c.lasts() && !c.since.IsZero() && !c.here {
+		say("last seen %s", clock(c.seen, m.now))
 	}
-	if s.peak > s.count || !s.over.IsZero() && !s.input {
-		say("peak %d", s.peak)
+	return parts(strings.Join(append(said, counts...), "; "), "\n")
+}
+
+// story says how the storm went, if that is known.
+func (s *storm) story(m message) []string {
+	var counts []string
+	if s.peak > s.count || !s.lasts() {
+		counts = append(counts, fmt.Sprintf("peak %d", s.peak))
 	}
-	if s.recent.Known && s.over.IsZero() && (s.here || s.since.IsZero()) {
-		say("%d started in the last minute", s.recent.N)
+	if s.recent.Known && s.lasts() && (s.here || s.since.IsZero()) {
+		counts = append(counts, fmt.Sprintf("%d started in the last minute", s.recent.N))
 	}
-	lines := []string{strings.Join(said, "; ")}
-	if said := s.killed.N; s.total > said || s.total > 0 && !s.acted {
+	lines := m.course(&s.course, s.host, counts...)
+	if now := s.killed.N; s.total > now || s.total > 0 && !s.acted {
 		lines = append(lines, fmt.Sprintf("%d killed in %s since %s", s.total, counted(s.kills, "run", "s"), minute(s.firstKill, m.now)))
 	}
-	return parts(strings.Join(lines, "\n"), "\n")
+	return lines
 }
 
 // clock returns when t was, in the zone of now.
@@ -269,7 +251,7 @@ func (m message) level() string {
 	case level != "":
 	case m.urgent:
 		level = "urgent"
-	case m.input:
+	case m.broken:
 		level = "error"
 	case m.lasts:
 		level = "warning"
@@ -279,21 +261,21 @@ func (m message) level() string {
 	return strings.ToUpper(level)
 }
 
-// headline names the worst row and what became of it, in at most so many bytes.
-// Where it is too long the names give way.
-func (m message) headline(most int) string {
-	s, more := m.worst[0], m.total-1
+// subjectLine names the worst row and what became of it, in at most so many bytes.
+// If it is too long the names give way.
+func (m message) subjectLine(most int) string {
+	t, more := m.worst[0].topic, m.total-1
 	end := ""
-	if s.input && len(m.worst) > 1 {
-		s = m.worst[1]
-		if m.input {
+	if _, isBroken := t.(*breakdown); isBroken && len(m.worst) > 1 {
+		t = m.worst[1].topic
+		if m.broken {
 			more, end = more-1, ", input broken"
 		}
 	}
 	if more > 0 {
 		end += fmt.Sprintf(" +%d more", more)
 	}
-	what, became := s.headline()
+	what, became := t.headline()
 	names := m.level() + " " + what
 	// A name could otherwise be an encoded word, which shows whatever it likes.
 	names = strings.ReplaceAll(names, "=?", `=\x3f`)
@@ -302,19 +284,12 @@ func (m message) headline(most int) string {
 
 // headline returns the row, and what became of it.
 func (s *storm) headline() (what, became string) {
-	if s.input {
-		what = s.working()
-		if s.over.IsZero() {
-			what += ": " + strings.Join(parts(s.errors, "; "), "; ")
-		}
-		return what, ""
-	}
 	what = fmt.Sprintf("%s: %d %s", s.host, s.count, s.name())
-	if !s.over.IsZero() {
+	if !s.lasts() {
 		what = fmt.Sprintf("%s: %s over", s.host, s.name())
 	}
 	switch {
-	case !s.over.IsZero() && s.total > 0:
+	case !s.lasts() && s.total > 0:
 		became = fmt.Sprintf(", %d killed", s.total)
 	case s.acted && s.remaining.N > 0:
 		became = fmt.Sprintf(", %d remaining", s.remaining.N)

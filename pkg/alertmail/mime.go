@@ -45,9 +45,10 @@ func (m message) mail(to []string) []byte {
 // gateways send both.
 func (m message) subject() string {
 	if m.page {
-		return clip(m.level()+" "+strings.ReplaceAll(m.worst[0].host, "=?", `=\x3f`), maxSubject)
+		_, _, host := m.worst[0].names()
+		return clip(m.level()+" "+strings.ReplaceAll(host, "=?", `=\x3f`), maxSubject)
 	}
-	return m.headline(maxSubject)
+	return m.subjectLine(maxSubject)
 }
 
 // threads returns for each row shown the id of a mail that never was, the root of
@@ -56,13 +57,18 @@ func (m message) subject() string {
 // for what stands before another becomes its parent.
 func (m message) threads() (ids []string) {
 	all := slices.Clone(m.worst)
-	slices.SortStableFunc(all, func(a, b *storm) int { return a.since.Compare(b.since) })
-	for _, s := range all {
-		start := s.since.UTC().Format(time.RFC3339)
-		if s.since.IsZero() {
+	slices.SortStableFunc(all, func(a, b item) int { return a.went().since.Compare(b.went().since) })
+	for _, t := range all {
+		since := t.went().since
+		start := since.UTC().Format(time.RFC3339)
+		if since.IsZero() {
 			start = m.now.Format(time.DateOnly)
 		}
-		sum := sha256.Sum256([]byte(strings.Join([]string{s.host, s.who(), s.proc, start}, "\x00")))
+		who, proc, host := t.names()
+		if s, isStorm := t.topic.(*storm); isStorm {
+			who = s.who()
+		}
+		sum := sha256.Sum256([]byte(strings.Join([]string{host, who, proc, start}, "\x00")))
 		id := fmt.Sprintf("<stormcheck.%x@%s>", sum[:12], m.Host)
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)

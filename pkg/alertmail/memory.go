@@ -1,0 +1,195 @@
+package alertmail
+
+import (
+	"slices"
+	"time"
+
+	"stormcheck/pkg/state"
+)
+
+// A memory is what is remembered between runs: all that lasts or hasn't been reported
+// wholly, and how the delivery of each way goes.
+type memory struct {
+	storms     []*storm
+	breakdowns []*breakdown
+	deliveries [numWays]delivery
+}
+
+// mostStorms is how many storms a memory holds; of more, the worst.
+const mostStorms = 20000
+
+// rules are when a topic is reported.
+type rules struct {
+	repeat    time.Duration // how often at most, when nothing is new; 0 is in every run
+	after     int64         // runs in a row that it must have been there
+	overAfter int64         // whole runs without it, and it is over
+}
+
+// silence is how long nothing may be heard of a host before its storms are forgotten.
+const silence = 24 * time.Hour
+
+// topics returns all that is remembered.
+func (m *memory) topics() []topic {
+	all := make([]topic, 0, len(m.storms)+len(m.breakdowns))
+	for _, b := range m.breakdowns {
+		all = append(all, b)
+	}
+	for _, s := range m.storms {
+		all = append(all, s)
+	}
+	return all
+}
+
+// learn adds what a run has found.
+func (m *memory) learn(f *findings, o rules, now time.Time) {
+	m.learnStorms(f, o, now)
+	m.learnBreakdowns(f, o, now)
+	for _, t := range m.topics() {
+		for w := range numWays {
+			r := t.went().way(w)
+			if w != byAlert && r.news == 0 && r.sending == 0 && t.went().lasts() && t.untold(w) && o.repeatable(r, now) {
+				r.news |= again
+			}
+		}
+	}
+}
+
+func (m *memory) learnStorms(f *findings, o rules, now time.Time) {
+	lasting := map[identity]*storm{}
+	for _, s := range m.storms {
+		s.here, s.quiet, s.due = false, false, ""
+		if s.lasts() {
+			lasting[s.key()] = s
+		}
+	}
+	for key, found := range f.storms {
+		s := lasting[key]
+		if s == nil && found.quiet {
+			continue
+		}
+		if s == nil {
+			s = &storm{}
+			m.storms = append(m.storms, s)
+		}
+		s.see(*found, o, now)
+	}
+	m.storms = slices.DeleteFunc(m.storms, func(s *storm) bool {
+		return s.lasts() && !s.here && s.miss(f.speaksOf(s.host), o, now)
+	})
+}
+
+func (m *memory) learnBreakdowns(f *findings, o rules, now time.Time) {
+	lasting := map[string]*breakdown{}
+	for _, b := range m.breakdowns {
+		b.here = false
+		if b.lasts() {
+			lasting[b.host] = b
+		}
+	}
+	for _, found := range f.broken {
+		b := lasting[found.host]
+		if b == nil {
+			b = &breakdown{host: found.host}
+			m.breakdowns = append(m.breakdowns, b)
+		}
+		b.see(found, o, now)
+	}
+	m.breakdowns = slices.DeleteFunc(m.breakdowns, func(b *breakdown) bool {
+		return b.lasts() && !b.here && b.miss(f.isWhole(), o, now)
+	})
+}
+
+// repeatable reports whether the time has come to repeat a report of which nothing is
+// new. A twentieth of it may be missing, for cron isn't punctual; a time in the future
+// is one of a clock that was wrong.
+func (o rules) repeatable(r *report, now time.Time) bool {
+	since := now.Sub(r.at)
+	return !r.at.IsZero() && (since < 0 || since >= o.repeat-o.repeat/20)
+}
+
+// due returns what the message is about that is to be composed now, and marks it as on
+// its way. It is nothing while another message is on its way that is to be resent, or
+// to be waited for; if there is news it gives way to one that reports all.
+func (m *memory) due(w way, o rules, now time.Time) (due []item) {
+	d := &m.deliveries[w]
+	if d.phase == composed || d.phase == handedOver {
+		return nil
+	}
+	urges, isMore := false, false
+	topics := m.topics()
+	for _, t := range topics {
+		r := t.went().way(w)
+		urges = urges || r.news.urges()
+		isMore = isMore || r.sending != 0 && r.news != 0
+	}
+	if d.phase == failed {
+		isMore = isMore || now.Sub(d.made) >= o.repeat // what lasts is reported as it is now
+		if !d.waited(retryPause, now) || !urges && (!isMore || !d.waited(d.pause(o), now)) {
+			return nil
+		}
+		if urges {
+			d.tries = 0
+		}
+		for _, t := range topics {
+			t.went().way(w).turnBack()
+		}
+	}
+	for _, t := range topics {
+		if r := t.went().way(w); r.news.urges() {
+			r.sending, r.news, r.count = r.news, 0, t.size()
+			due = append(due, item{t, r.sending})
+		}
+	}
+	return due
+}
+
+// taken notes that the message has arrived. What has come up since it was composed is
+// still to be reported, with all that belongs to it.
+func (m *memory) taken(w way, settles bool, now time.Time) {
+	for _, t := range m.topics() {
+		r := t.went().way(w)
+		if r.sending == 0 {
+			continue
+		}
+		r.sending, r.at = 0, now
+		if settles && r.news == 0 {
+			t.settle()
+		}
+		if r.news == more {
+			r.news = 0 // it is repeated with all that lasts
+		}
+	}
+	m.deliveries[w] = delivery{}
+}
+
+// forget drops what is over and reported in all of the ways.
+func (m *memory) forget(channels []*channel) {
+	isDone := func(c *course) bool {
+		for _, channel := range channels {
+			if r := c.way(channel.way); r.news != 0 || r.sending != 0 {
+				return false
+			}
+		}
+		return !c.lasts()
+	}
+	m.storms = slices.DeleteFunc(m.storms, func(s *storm) bool { return isDone(&s.course) })
+	m.breakdowns = slices.DeleteFunc(m.breakdowns, func(b *breakdown) bool { return isDone(&b.course) })
+}
+
+// save writes the memory. If it is too large the least bad is dropped.
+func (m *memory) save(table *state.Table) error {
+	if len(m.storms) > mostStorms {
+		m.keepWorst(mostStorms)
+	}
+	lines := m.encode()
+	for size(lines) > state.MaxSize {
+		m.keepWorst(len(m.storms) / 2)
+		lines = m.encode()
+	}
+	return table.Write(lines)
+}
+
+func (m *memory) keepWorst(n int) {
+	slices.SortStableFunc(m.storms, compare[*storm])
+	m.storms = m.storms[:n]
+}

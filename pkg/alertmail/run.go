@@ -1,0 +1,321 @@
+// Package alertmail ends the pipe: it reports the storms in the rows in one message,
+// by mail or on standard output. With a state file it remembers what it has reported,
+// and reports only what is new, what lasts, and what nobody took before.
+package alertmail
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"stormcheck/pkg/filter"
+	"stormcheck/pkg/proc"
+	"stormcheck/pkg/rows"
+	"stormcheck/pkg/state"
+)
+
+// Options are what Run works with.
+type Options struct {
+	To       []string      // recipients; without any, and any of pages, the text goes to out
+	PageTo   []string      // recipients of one short line about rows with the action page
+	From     string        // the From header
+	Sender   string        // the envelope's sender, who gets the bounces
+	Each     bool          // a message at each snapshot's end, not one for all
+	Title    string        // the first line
+	Level    string        // one of levels; "" takes it from the rows
+	Name     string        // of the check
+	Task     string        // what the check does
+	Sendmail string        // the mailer's path
+	Deadline time.Duration // how long the mailer may take
+
+	Alertmanagers Alertmanagers // that each storm is posted to; without URLs to none
+
+	State     string        // file that remembers; "" tells everything in every run
+	Repeat    time.Duration // what lasts is told again after it; 0 in every run
+	After     int64         // runs in a row that a storm must be there to be told
+	OverAfter int64         // whole runs without a storm, and it is over
+
+	Context []string      // logs whose last lines about a row are shown; "journal" is the journal
+	Window  time.Duration // how old such a line may be
+
+	Metrics string           // file for node_exporter's textfile collector; "" is none
+	Log     string           // file that all rows are appended to; "" is none
+	DryRun  bool             // print what would be sent, and log and remember nothing
+	Node    string           // this machine's name, as in the stream
+	Host    string           // likewise, as the domain of an address
+	PID     int              // with Host and the clock it makes a Message-ID unique
+	Now     func() time.Time // the clock; its zone is the message's
+	Report  func(error)      // told what is wrong when the rest goes on
+	Stderr  io.Writer        // for a text that can neither be sent nor remembered
+	Syslog  string           // the socket of the system's log
+}
+
+// Run reads rows from in to its end and reports what is in them. What it has read
+// it reports also if reading ends early; then it returns the reason.
+func Run(o Options, in io.Reader, out io.Writer) error {
+	filter.OutliveReader()
+	proc.MakeThreads() // in a storm there may be no more, and the mailer needs some
+	a := newAlerter(o, out)
+	a.mutex.Lock()
+	err := filter.Stream{
+		Need:   []rows.Column{rows.Host, rows.User, rows.Proc, rows.Count, rows.Actions},
+		Idle:   func() error { a.flush(); return nil },
+		Header: func(header *rows.Record) error { a.header(header); return nil },
+		Row:    func(record *rows.Record) error { a.take(record); return nil },
+	}.Run(unlocked{in, &a.mutex}, func(err error) { a.found.faults.add(err); o.Report(err) })
+	if err != nil {
+		a.found.faults.add(err)
+	}
+	a.end()
+	if err == nil && a.failed {
+		return filter.ErrFailed
+	}
+	return err
+}
+
+// An alerter is one Run. Its mutex is held except while the input is read and while a
+// mailer or an Alertmanager is waited for: so neither holds up the other.
+type alerter struct {
+	Options
+	out    io.Writer
+	log    filter.Log
+	counts counts // nil without --metrics
+	found  findings
+
+	mutex    sync.Mutex
+	settled  *sync.Cond // inFlight is 0
+	inFlight int        // messages that a mailer or an Alertmanager has
+	mailing  bool       // the mailer runs: one at a time
+	channels []*channel
+	memory   *memory      // with a state, nil while no message is in flight and no run ends
+	table    *state.Table // the state, nil if it can't be had
+	unsaved  bool         // that it can't be written has been reported
+	repost   bool         // alerts were to be posted while others were in flight
+	reported bool         // a run has ended
+	failed   bool         // something wasn't taken, which may have been reported before
+}
+
+func newAlerter(o Options, out io.Writer) *alerter {
+	a := &alerter{Options: o, out: out}
+	a.settled = sync.NewCond(&a.mutex)
+	a.channels = a.newChannels()
+	if !a.remembers() {
+		a.memory = new(memory)
+	}
+	if !o.DryRun {
+		a.log.Path = o.Log
+		if o.Metrics != "" {
+			a.counts = counts{}
+		}
+	}
+	return a
+}
+
+// unlocked is an input that is read without the mutex.
+type unlocked struct {
+	in    io.Reader
+	mutex *sync.Mutex
+}
+
+func (u unlocked) Read(p []byte) (int, error) {
+	u.mutex.Unlock()
+	defer u.mutex.Lock()
+	return u.in.Read(p)
+}
+
+// findings are what one run has read: the whole input, or with --each a snapshot.
+type findings struct {
+	storms     map[identity]*sighting // all of them, if there is a state or an Alertmanager
+	found      digest                 // without a state
+	paged      digest                 // without a state, those with the action page
+	hosts      map[string]bool        // of which there was a row
+	faults     faultList              // of the input
+	broken     []*breakdown
+	rows       int64
+	inSnapshot int64 // rows in the present snapshot
+	snapshots  int64
+}
+
+// mostHosts is how many hosts one run can have heard of.
+const mostHosts = 1 << 15
+
+// isWhole reports whether all of the input could be read.
+func (f *findings) isWhole() bool { return f.faults.count() == 0 }
+
+// speaksOf reports whether a storm of the host that the run didn't see wasn't there.
+func (f *findings) speaksOf(host string) bool { return f.isWhole() && f.hosts[host] }
+
+func (f *findings) hear(host string) {
+	if f.hosts == nil {
+		f.hosts = map[string]bool{}
+	}
+	if len(f.hosts) < mostHosts {
+		f.hosts[host] = true
+	}
+}
+
+// add adds a row to those of the run. Of more than a memory holds the worst stay.
+func (f *findings) add(s sighting, now time.Time) {
+	if f.storms == nil {
+		f.storms = map[identity]*sighting{}
+	}
+	if known := f.storms[s.key()]; known != nil {
+		known.merge(s)
+		return
+	}
+	f.storms[s.key()] = &s
+	if len(f.storms) < mostStorms+mostStorms/4 {
+		return
+	}
+	all := f.sorted(now)
+	for _, s := range all[mostStorms:] {
+		delete(f.storms, s.key())
+	}
+}
+
+// sorted returns the storms of this run alone, the worst first.
+func (f *findings) sorted(now time.Time) []*storm {
+	all := make([]*storm, 0, len(f.storms))
+	for _, s := range f.storms {
+		all = append(all, newStorm(*s, now))
+	}
+	slices.SortFunc(all, compare[*storm])
+	return all
+}
+
+// header ends a snapshot and begins the next. A fault of this very line is one of
+// the new snapshot.
+func (a *alerter) header(header *rows.Record) {
+	if a.Each && a.found.snapshots > 0 {
+		var fault *rows.Error
+		its := errors.As(a.found.faults.last, &fault) && fault.Line == header.Line
+		if its {
+			a.found.faults.takeBack()
+		}
+		a.endRun(false)
+		if its {
+			a.found.faults.add(fault)
+		}
+	}
+	a.endSnapshot()
+	a.found.snapshots++
+}
+
+// endSnapshot notes that a snapshot without rows says of this host that all is quiet.
+// It says nothing of another, for a host that didn't answer has no rows either.
+func (a *alerter) endSnapshot() {
+	if a.found.snapshots > 0 && a.found.inSnapshot == 0 {
+		a.found.hear(a.Node)
+	}
+	a.found.inSnapshot = 0
+}
+
+func (a *alerter) take(record *rows.Record) {
+	a.check(a.log.Add(record))
+	a.counts.row(record)
+	f := &a.found
+	f.rows, f.inSnapshot = f.rows+1, f.inSnapshot+1
+	if a.remembers() {
+		f.hear(clip(rows.Printable(record.Get(rows.Host)), maxName))
+	}
+	if !isWorthAMessage(record) && (!a.remembers() || record.Get(rows.Actions) == "") {
+		return
+	}
+	s := newSighting(record)
+	if a.remembers() || a.posts() {
+		f.add(s, a.Now())
+	}
+	if a.remembers() {
+		return
+	}
+	seen := newStorm(s, a.Now())
+	f.found.add(seen, isNew)
+	if seen.isDue("page") {
+		f.paged.add(seen, isNew)
+	}
+}
+
+// posts reports whether there is an Alertmanager.
+func (a *alerter) posts() bool { return len(a.Alertmanagers.URLs) > 0 }
+
+// remembers reports whether there is a state.
+func (a *alerter) remembers() bool { return a.State != "" && !a.DryRun }
+
+// end reports what has been found up to the end of input, and waits until all messages
+// are delivered or not taken. In a standing pipe the header behind the last snapshot
+// is none itself.
+func (a *alerter) end() {
+	if a.Each && a.reported && a.found.rows == 0 && a.found.isWhole() {
+		a.flush()
+		a.await()
+		return
+	}
+	a.endRun(true)
+}
+
+// endRun composes the messages that are due and hands them over. The last run waits
+// for them.
+func (a *alerter) endRun(last bool) {
+	a.flush()
+	a.endSnapshot()
+	f := a.found
+	a.found, a.reported = findings{}, true
+	a.findBroken(&f)
+	if a.remembers() {
+		a.recall()
+		a.memory.learn(&f, a.rules(), a.Now())
+		a.save() // before anything that takes time
+	} else {
+		a.collect(&f)
+	}
+	a.advance(&f)
+	if last {
+		a.await()
+	}
+	a.dismiss()
+	a.export(f.isWhole())
+}
+
+func (a *alerter) rules() rules {
+	return rules{repeat: a.Repeat, after: a.After, overAfter: a.OverAfter}
+}
+
+// findBroken adds what is wrong with the input, unless only the reader of stderr would
+// see it.
+func (a *alerter) findBroken(f *findings) {
+	if f.isWhole() || len(a.To)+len(a.PageTo) == 0 && !a.posts() {
+		return
+	}
+	b := newBreakdown(a.Node, f.faults)
+	b.paged = len(a.To) == 0 // there is nobody else
+	f.broken = append(f.broken, b)
+}
+
+// collect adds the findings to what the next messages report, where nothing is
+// remembered.
+func (a *alerter) collect(f *findings) {
+	for _, b := range f.broken {
+		f.found.add(b, isNew)
+		if b.paged {
+			f.paged.add(b, isNew)
+		}
+	}
+	for _, c := range a.channels {
+		switch c.way {
+		case byMail:
+			c.waiting.merge(&f.found)
+		case byPage:
+			c.waiting.merge(&f.paged)
+		}
+	}
+}
+
+func (a *alerter) flush() { a.check(a.log.Flush()) }
+
+func (a *alerter) check(err error) {
+	if err != nil {
+		a.Report(err)
+	}
+}

@@ -1,0 +1,142 @@
+package alertmail
+
+import (
+	"slices"
+	"strings"
+
+	"stormcheck/pkg/rows"
+)
+
+// Bounds of a storm's text, in bytes.
+const (
+	maxName = 255     // a user, process or host
+	maxCell = maxText // more than that has no place in a message
+)
+
+// An identity is what names a storm. Its text is printable.
+type identity struct{ host, user, uid, account, proc string }
+
+// key returns what two rows of one storm have in common. The uid says who it is, for
+// a name may be missing while the name service is slow, unless several people are
+// behind one uid or there is none.
+func (i identity) key() identity {
+	if i.uid != "" && i.account == "" {
+		i.user = ""
+	}
+	i.account = ""
+	return i
+}
+
+// latest is what the last row said of a storm's processes.
+type latest struct {
+	count  int64
+	recent rows.Number
+	due    string // names of its actions, separated by blanks
+	// What killstorm did, unknown if it did nothing to this row.
+	killed, remaining rows.Number
+	unsure            bool // killstorm failed at something, or refused to end some
+	quiet             bool // the row alone isn't worth a message
+}
+
+// pending is what hasn't been reported; see rows.Row.
+type pending struct {
+	acted                   bool // killstorm did something
+	archived, notes, errors string
+}
+
+// A sighting is what one row says.
+type sighting struct {
+	identity
+	latest
+	pending
+	peak  int64 // the largest count
+	total int64 // processes killed
+}
+
+// newSighting reads a row.
+func newSighting(record *rows.Record) sighting {
+	text := func(c rows.Column, most int) string {
+		// Cloned, or the whole record would be kept, with columns of others.
+		return strings.Clone(clip(rows.Printable(record.Get(c)), most))
+	}
+	number := func(c rows.Column) (n rows.Number) {
+		_ = n.UnmarshalCSV(record.Get(c)) // the Reader has refused what is none
+		return n
+	}
+	s := sighting{
+		identity: identity{
+			host: text(rows.Host, maxName), user: text(rows.User, maxName), uid: text(rows.UID, maxName),
+			account: text(rows.Account, maxName), proc: text(rows.Proc, maxName),
+		},
+		latest: latest{
+			count: number(rows.Count).N, recent: number(rows.Recent),
+			killed: number(rows.Killed), remaining: number(rows.Remaining),
+			unsure: strings.Contains("; "+record.Get(rows.Errors), "; killstorm: ") ||
+				strings.Contains("; "+record.Get(rows.Notes), "; killstorm: refused: "),
+			quiet: !isWorthAMessage(record),
+		},
+		pending: pending{
+			archived: text(rows.Archived, maxCell), notes: text(rows.Notes, maxCell), errors: text(rows.Errors, maxCell),
+		},
+	}
+	for _, word := range strings.Fields(text(rows.Actions, maxCell)) {
+		name, _, _ := strings.Cut(word, "=")
+		s.due = withWord(s.due, clip(name, maxName))
+	}
+	s.acted = s.killed.Known || s.remaining.Known
+	s.peak, s.total = s.count, s.killed.N
+	return s
+}
+
+// merge adds a later row of the same storm in one run.
+func (s *sighting) merge(n sighting) {
+	due, quiet := s.due, s.quiet && n.quiet
+	s.identity, s.latest = n.identity, n.latest
+	for _, name := range strings.Fields(due) {
+		s.due = withWord(s.due, name)
+	}
+	s.quiet = quiet
+	s.peak, s.total = max(s.peak, n.peak), s.total+n.total
+	s.pending.add(n.pending, new(history))
+}
+
+// isWorthAMessage reports whether the row should raise an alert, or something was done
+// about it, or went wrong.
+func isWorthAMessage(record *rows.Record) bool {
+	for _, c := range [...]rows.Column{rows.Archived, rows.Killed, rows.Remaining, rows.Errors} {
+		if record.Get(c) != "" {
+			return true
+		}
+	}
+	return isDue(record, "alert") || isDue(record, "page")
+}
+
+// isDue reports whether the row has the action. With a limit that can't be read
+// it still has: a report risks nothing.
+func isDue(record *rows.Record, action string) bool {
+	_, due, _ := rows.FindAction(record.Get(rows.Actions), action)
+	return due
+}
+
+func hasWord(words, word string) bool { return slices.Contains(strings.Fields(words), word) }
+
+// withWord adds a word to those of text, separated by blanks, if it isn't there.
+func withWord(text, word string) string {
+	if hasWord(text, word) {
+		return text
+	}
+	return strings.TrimSpace(text + " " + word)
+}
+
+// withPart adds a part to a cell as its last one, and drops the first if there
+// would be more than most.
+func withPart(cell, part, separator string, most int) string {
+	all := slices.DeleteFunc(parts(cell, separator), func(s string) bool { return s == part })
+	all = append(all, part)
+	return strings.Join(all[max(0, len(all)-most):], separator)
+}
+
+// parts splits a cell, and leaves out what is empty.
+func parts(cell, separator string) []string {
+	return slices.DeleteFunc(strings.Split(cell, separator), func(s string) bool { return s == "" })
+}
