@@ -39,7 +39,7 @@ func App() *cli.App {
 			&cli.StringFlag{Name: "alertmanager-token-file", Usage: "a bearer token for it is in `FILE`"},
 			&cli.StringFlag{Name: "alertmanager-ca-file", Usage: "its certificate is signed by one in `FILE`"},
 			&cli.StringFlag{Name: "state", Usage: "remember in `FILE` what has been told, and tell what is new"},
-			&cli.StringFlag{Name: "repeat", Usage: "with --state: tell again of a storm that lasts after `DUR` (default 1h; 0: in every run)"},
+			&cli.StringFlag{Name: "repeat", Usage: "with --state: repeat a storm that lasts each `DUR` (default after 1h, 4h, then daily; 0: in every run)"},
 			&cli.StringFlag{Name: "after", Usage: "with --state: tell of what was there in `N` runs in a row (default 1)"},
 			&cli.StringFlag{Name: "over-after", Usage: "with --state: a storm is over after `N` runs without it (default 5)"},
 			&cli.StringSliceFlag{Name: "context", Usage: "show lines about each row from `SOURCE`, a log file or journal; repeatable"},
@@ -172,9 +172,12 @@ func pacing(c *cli.Context, o *Options) (err error) {
 			return filter.Usagef("--%s: needs --state", flag)
 		}
 	}
-	if c.String("repeat") != "0" {
-		if o.Repeat, err = filter.Duration(c, "repeat", time.Hour); err != nil {
-			return err
+	if o.Repeats = []time.Duration{time.Hour, 4 * time.Hour, 24 * time.Hour}; c.IsSet("repeat") {
+		o.Repeats = []time.Duration{0}
+		if c.String("repeat") != "0" {
+			if o.Repeats[0], err = filter.Duration(c, "repeat", 0); err != nil {
+				return err
+			}
 		}
 	}
 	for _, number := range []struct {

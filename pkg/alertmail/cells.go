@@ -138,7 +138,8 @@ func (c *course) fields() []field {
 	for w, prefix := range [numWays]string{"mail", "page", "alert"} {
 		r := c.way(way(w))
 		all = append(all, field{prefix + "_news", &r.news}, field{prefix + "_sending", &r.sending},
-			field{prefix + "_taken", (*moment)(&r.at)}, field{prefix + "_count", (*number)(&r.count)})
+			field{prefix + "_taken", (*moment)(&r.at)}, field{prefix + "_count", (*number)(&r.count)},
+			field{prefix + "_repeats", (*number)(&r.repeats)})
 	}
 	return all
 }
@@ -147,6 +148,8 @@ func (d *delivery) fields() []field {
 	return []field{
 		{"id", (*text)(&d.id)}, {"message", (*quoted)(&d.message)}, {"made", (*moment)(&d.made)}, {"tries", (*number)(&d.tries)},
 		{"failing_since", (*moment)(&d.failing)}, {"tried", (*moment)(&d.tried)}, {"said", (*moment)(&d.said)},
+		{"hour_from", (*moment)(&d.pace.from)}, {"hour_sent", (*number)(&d.pace.sent)},
+		{"last_sent", (*moment)(&d.pace.last)}, {"waited", (*yes)(&d.pace.waited)},
 	}
 }
 
@@ -159,6 +162,7 @@ var columns = []string{
 	"mail_news", "mail_sending", "mail_taken", "mail_count", "page_news", "page_sending", "page_taken", "page_count",
 	"alert_news", "alert_sending", "alert_taken", "alert_count",
 	"id", "message", "made", "tries", "failing_since", "tried", "said",
+	"mail_repeats", "page_repeats", "alert_repeats", "hour_from", "hour_sent", "last_sent", "waited",
 }
 
 // What a line of the state file is about, besides the delivery of a way.

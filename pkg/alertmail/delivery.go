@@ -35,6 +35,7 @@ type delivery struct {
 	failing time.Time // since then nothing was taken
 	tried   time.Time // last, in vain
 	said    time.Time // when a failure was last reported
+	pace    pace
 }
 
 // restored returns the delivery that the state file describes: without the time of a
@@ -54,7 +55,7 @@ func (d delivery) restored() delivery {
 
 // isBlank reports whether there is nothing to remember.
 func (d *delivery) isBlank() bool {
-	return d.id == "" && d.message == "" && d.failing.IsZero() && d.tried.IsZero() && d.said.IsZero()
+	return d.id == "" && d.message == "" && d.failing.IsZero() && d.tried.IsZero() && d.said.IsZero() && d.pace == (pace{})
 }
 
 // retryPause is how long a mailer is left alone that has just failed, lest one that
@@ -78,7 +79,7 @@ func (d *delivery) pause(o rules) time.Duration {
 	for n := int64(1); n < d.tries && pause < longestPause; n++ {
 		pause *= 2
 	}
-	return min(pause, max(retryPause, min(o.repeat, longestPause)))
+	return min(pause, max(retryPause, min(o.repeats[0], longestPause)))
 }
 
 // A channel is a way to report that the flags ask for.
@@ -148,7 +149,7 @@ func (a *alerter) dismiss() {
 	if !a.remembers() || a.inFlight > 0 || a.memory == nil {
 		return
 	}
-	a.memory.forget(a.channels)
+	a.memory.forget(a.channels, a.Now())
 	a.save()
 	if a.table != nil {
 		a.table.Close()
@@ -209,10 +210,10 @@ func (a *alerter) compose(c *channel) {
 	d := &a.memory.deliveries[c.way]
 	var due digest
 	if a.remembers() {
-		for _, i := range a.memory.due(c.way, a.rules(), a.Now()) {
+		for _, i := range a.memory.due(c.way, a.rules(), a.ending, a.Now()) {
 			due.add(i.topic, i.why)
 		}
-	} else if d.phase == idle {
+	} else if d.phase == idle && (a.ending || len(c.to) == 0 || d.pace.ready(a.Now())) {
 		due, c.waiting = c.waiting, digest{}
 	}
 	if due.total == 0 {

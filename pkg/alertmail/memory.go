@@ -20,9 +20,11 @@ const mostStorms = 20000
 
 // rules are when a topic is reported.
 type rules struct {
-	repeat    time.Duration // how often at most, when nothing is new; 0 is in every run
-	after     int64         // runs in a row that it must have been there
-	overAfter int64         // whole runs without it, and it is over
+	// repeats are the times after which a report is repeated while nothing is new, the
+	// last of them again and again; 0 is in every run.
+	repeats   []time.Duration
+	after     int64 // runs in a row that it must have been there
+	overAfter int64 // whole runs without it, and it is over
 }
 
 // silence is how long nothing may be heard of a host before its storms are forgotten.
@@ -103,27 +105,33 @@ func (m *memory) learnBreakdowns(f *findings, o rules, now time.Time) {
 // new. A twentieth of it may be missing, for cron isn't punctual; a time in the future
 // is one of a clock that was wrong.
 func (o rules) repeatable(r *report, now time.Time) bool {
+	repeat := o.repeats[min(r.repeats, int64(len(o.repeats)-1))]
 	since := now.Sub(r.at)
-	return !r.at.IsZero() && (since < 0 || since >= o.repeat-o.repeat/20)
+	return !r.at.IsZero() && (since < 0 || since >= repeat-repeat/20)
 }
 
 // due returns what the message is about that is to be composed now, and marks it as on
 // its way. It is nothing while another message is on its way that is to be resent, or
 // to be waited for; if there is news it gives way to one that reports all.
-func (m *memory) due(w way, o rules, now time.Time) (due []item) {
+func (m *memory) due(w way, o rules, ending bool, now time.Time) (due []item) {
 	d := &m.deliveries[w]
 	if d.phase == composed || d.phase == handedOver {
 		return nil
 	}
-	urges, isMore := false, false
+	urges, isMore, isFirstPage := false, false, false
 	topics := m.topics()
 	for _, t := range topics {
 		r := t.went().way(w)
 		urges = urges || r.news.urges()
+		isFirstPage = isFirstPage || w == byPage && r.news.urges() && r.at.IsZero()
 		isMore = isMore || r.sending != 0 && r.news != 0
 	}
+	if d.phase == idle && urges && !ending && !isFirstPage && !d.pace.ready(now) {
+		d.pace.waited = true
+		return nil
+	}
 	if d.phase == failed {
-		isMore = isMore || now.Sub(d.made) >= o.repeat // what lasts is reported as it is now
+		isMore = isMore || now.Sub(d.made) >= o.repeats[0] // what lasts is reported as it is now
 		if !d.waited(retryPause, now) || !urges && (!isMore || !d.waited(d.pause(o), now)) {
 			return nil
 		}
@@ -151,6 +159,9 @@ func (m *memory) taken(w way, settles bool, now time.Time) {
 		if r.sending == 0 {
 			continue
 		}
+		if r.repeats++; r.sending&^(again|more) != 0 {
+			r.repeats = 0
+		}
 		r.sending, r.at = 0, now
 		if settles && r.news == 0 {
 			t.settle()
@@ -159,11 +170,18 @@ func (m *memory) taken(w way, settles bool, now time.Time) {
 			r.news = 0 // it is repeated with all that lasts
 		}
 	}
-	m.deliveries[w] = delivery{}
+	pace := m.deliveries[w].pace
+	pace.note(now)
+	m.deliveries[w] = delivery{pace: pace}
 }
 
 // forget drops what is over and reported in all of the ways.
-func (m *memory) forget(channels []*channel) {
+func (m *memory) forget(channels []*channel, now time.Time) {
+	for w := range m.deliveries {
+		if d := &m.deliveries[w]; d.pace.isOver(now) {
+			d.pace = pace{}
+		}
+	}
 	isDone := func(c *course) bool {
 		for _, channel := range channels {
 			if r := c.way(channel.way); r.news != 0 || r.sending != 0 {

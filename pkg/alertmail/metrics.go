@@ -98,7 +98,7 @@ func (c counts) row(record *rows.Record) {
 // export adds what has been counted to the file of --metrics. A run counts as the
 // last only if its input was whole.
 func (a *alerter) export(whole bool) {
-	if a.counts == nil {
+	if a.counts == nil || !whole && a.ending && len(a.counts) == 0 {
 		return
 	}
 	err := metrics.Update(a.Metrics, func(past metrics.Past) *metrics.Text {

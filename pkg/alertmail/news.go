@@ -60,6 +60,7 @@ type report struct {
 	sending news      // why it is in the message that is on its way
 	at      time.Time // of the last message that was taken
 	count   int64     // in the last message that was composed
+	repeats int64     // messages since the last with news
 }
 
 // begun reports whether there was ever anything to report.

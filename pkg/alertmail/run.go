@@ -32,10 +32,12 @@ type Options struct {
 
 	Alertmanagers Alertmanagers // that each storm is posted to; without URLs to none
 
-	State     string        // file that remembers; "" tells everything in every run
-	Repeat    time.Duration // what lasts is told again after it; 0 in every run
-	After     int64         // runs in a row that a storm must be there to be told
-	OverAfter int64         // whole runs without a storm, and it is over
+	State string // file that remembers; "" tells everything in every run
+	// Repeats are the times after which what lasts is reported again, the last of them
+	// again and again; 0 is in every run.
+	Repeats   []time.Duration
+	After     int64 // runs in a row that a storm must be there to be told
+	OverAfter int64 // whole runs without a storm, and it is over
 
 	Context []string      // logs whose last lines about a row are shown; "journal" is the journal
 	Window  time.Duration // how old such a line may be
@@ -94,6 +96,7 @@ type alerter struct {
 	unsaved  bool         // that it can't be written has been reported
 	repost   bool         // alerts were to be posted while others were in flight
 	reported bool         // a run has ended
+	ending   bool         // the input has: no message waits for another
 	failed   bool         // something wasn't taken, which may have been reported before
 }
 
@@ -247,9 +250,16 @@ func (a *alerter) remembers() bool { return a.State != "" && !a.DryRun }
 // are delivered or not taken. In a standing pipe the header behind the last snapshot
 // is none itself.
 func (a *alerter) end() {
+	a.ending = true
 	if a.Each && a.reported && a.found.rows == 0 && a.found.isWhole() {
 		a.flush()
+		if a.remembers() {
+			a.recall()
+		}
+		a.advance(nil)
 		a.await()
+		a.dismiss()
+		a.export(false)
 		return
 	}
 	a.endRun(true)
@@ -279,7 +289,7 @@ func (a *alerter) endRun(last bool) {
 }
 
 func (a *alerter) rules() rules {
-	return rules{repeat: a.Repeat, after: a.After, overAfter: a.OverAfter}
+	return rules{repeats: a.Repeats, after: a.After, overAfter: a.OverAfter}
 }
 
 // findBroken adds what is wrong with the input, unless only the reader of stderr would

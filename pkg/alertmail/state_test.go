@@ -37,6 +37,53 @@ func newStory(t *testing.T) *story {
 	return s
 }
 
+// runFeed is a Run whose input is fed. A mailer that is busy when the clock moves would
+// make the number of mails depend on the machine, so each snapshot waits for it.
+func (s *story) runFeed(feed *feeder) {
+	s.t.Helper()
+	var out bytes.Buffer
+	next := feed.atEnd
+	feed.atEnd = func() {
+		s.awaitMailer()
+		next()
+	}
+	if err := alertmail.Run(s.o, feed, &out); err != nil {
+		s.t.Error(err)
+	}
+	if out.Len() > 0 {
+		s.t.Errorf("printed %q", &out)
+	}
+}
+
+// awaitMailer waits until no message is in flight in the state.
+func (s *story) awaitMailer() {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if text, err := os.ReadFile(s.o.State); err != nil || !strings.Contains(string(text), "\nmail,,") && !strings.Contains(string(text), "\npage,,") {
+			return
+		} else if !strings.Contains(string(text), ",<stormcheck.") {
+			return
+		}
+	}
+	s.t.Error("the mailer hangs")
+}
+
+// sent returns the subjects of all mails up to now.
+func (s *story) sent() (subjects []string) {
+	s.t.Helper()
+	paths, _ := filepath.Glob(s.dir + "/mail.*")
+	for _, path := range paths {
+		subjects = append(subjects, parse(s.t, contents(s.t, path)).subject)
+	}
+	return subjects
+}
+
+// mentions reports whether a mail has the text.
+func (s *story) mentions(text string) bool {
+	s.t.Helper()
+	paths, _ := filepath.Glob(s.dir + "/mail.*")
+	return slices.ContainsFunc(paths, func(path string) bool { return strings.Contains(parse(s.t, contents(s.t, path)).body, text) })
+}
+
 // run is a run a minute later, in which nothing is to be reported. It returns the
 // mails that were sent.
 func (s *story) run(all ...cells) []parsed {
@@ -233,7 +280,7 @@ func TestAfter(t *testing.T) {
 
 func TestRepeatZero(t *testing.T) {
 	s := newStory(t)
-	s.o.Repeat = 0
+	s.o.Repeats = []time.Duration{0}
 	for range 3 {
 		s.told("WARNING moscow: 404 groucho imapd", lasting)
 	}
@@ -612,7 +659,7 @@ func TestPages(t *testing.T) {
 // the same name to another.
 func TestThreads(t *testing.T) {
 	s := newStory(t)
-	s.o.Repeat = 0
+	s.o.Repeats = []time.Duration{0}
 	var threads []string
 	for range 2 {
 		for range 2 {

@@ -1,0 +1,99 @@
+package alertmail_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"stormcheck/pkg/rows"
+)
+
+// snapshots feeds a standing alertmail with one snapshot after another, each after a
+// while of its story's clock.
+func (s *story) snapshots(every time.Duration, all ...string) (subjects []string) {
+	s.t.Helper()
+	s.o.Each = true
+	next := 0
+	feed := &feeder{}
+	feed.atEnd = func() {
+		if next < len(all) {
+			s.now = s.now.Add(every)
+			feed.text = all[next]
+			next++
+		}
+	}
+	s.o.Report = func(err error) { s.t.Error(err) }
+	s.runFeed(feed)
+	return s.sent()
+}
+
+// TestFirstMailGoesAtOnceAndLaterOnesWaitAMinute counts the mails about storms that
+// begin every five seconds, and none may be lost.
+func TestFirstMailGoesAtOnceAndLaterOnesWaitAMinute(t *testing.T) {
+	s := newStory(t)
+	var all []string
+	for i := range 60 { // five minutes
+		all = append(all, stream(with(lasting, rows.User, fmt.Sprint("u", i), rows.UID, 1000+i)))
+	}
+	if n := len(s.snapshots(5*time.Second, all...)); n < 5 || n > 7 {
+		t.Errorf("%d mails in five minutes", n)
+	}
+	for i := range 60 {
+		if !s.mentions(fmt.Sprintf(" u%d imapd", i)) {
+			t.Errorf("u%d is in no mail", i)
+		}
+	}
+}
+
+// TestTwelveAnHourThenDigests: a flood that lasts five hours.
+func TestTwelveAnHourThenDigests(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	var all []string
+	for i := range 5 * 60 {
+		all = append(all, stream(with(lasting, rows.User, fmt.Sprint("u", i), rows.UID, 1000+i)))
+	}
+	// Twelve in the first hour, a digest after an hour each, and the end of input.
+	if n := len(s.snapshots(time.Minute, all...)); n < 16 || n > 18 {
+		t.Errorf("%d mails in five hours", n)
+	}
+	// After a quiet hour all is as before.
+	quiet := slices.Repeat([]string{stream()}, 130)
+	s.snapshots(time.Minute, quiet...)
+	before := len(s.sent())
+	if n := len(s.snapshots(time.Minute, all[:3]...)) - before; n != 3 {
+		t.Errorf("%d mails of three storms after the flood", n)
+	}
+}
+
+// TestNewStormIsPagedAtOnce, whatever was paged a moment ago.
+func TestNewStormIsPagedAtOnce(t *testing.T) {
+	s := newStory(t)
+	s.o.To, s.o.PageTo = nil, []string{"pager"}
+	var all []string
+	for i := range 20 {
+		all = append(all, stream(with(lasting, rows.User, fmt.Sprint("u", i), rows.UID, 1000+i, rows.Actions, "page=60")))
+	}
+	if n := len(s.snapshots(5*time.Second, all...)); n < 19 {
+		t.Errorf("%d pages of 20 storms", n)
+	}
+}
+
+// TestRepeatedAfterOneAndFourHoursThenDaily is the default of --repeat.
+func TestRepeatedAfterOneAndFourHoursThenDaily(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	s.o.Repeats = []time.Duration{time.Hour, 4 * time.Hour, 24 * time.Hour}
+	start := s.now
+	var sent []string
+	for s.now.Sub(start) < 54*time.Hour {
+		s.now = s.now.Add(9 * time.Minute)
+		for range s.run(lasting) {
+			sent = append(sent, fmt.Sprint(s.now.Sub(start).Round(time.Hour)))
+		}
+	}
+	if want := []string{"0s", "1h0m0s", "5h0m0s", "28h0m0s", "52h0m0s"}; len(sent) != len(want) || sent[1] != want[1] || sent[2] != want[2] {
+		t.Errorf("sent after %q, want about %q", sent, want)
+	}
+}
