@@ -390,7 +390,7 @@ func TestBrokenInput(t *testing.T) {
 	same(t, mails[0].subject, "URGENT moscow: 404 groucho imapd, killed, input broken")
 	same(t, below(t, mails[0].body), `
         stormcheck on moscow is not working: <stdin>: no input, not even a header: the stage before failed
-        <stdin>:7: 2 cells where the header has 16
+        <stdin>:7: 2 cells where the header has 19
         9 faults in the last input
         first seen 00:18:02, 56 minutes ago
 
