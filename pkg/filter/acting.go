@@ -17,6 +17,7 @@ import (
 type Acting struct {
 	Tool   string
 	Action string
+	Lesser string           // another action, "" for none: a row that has it is due as well
 	Host   string           // rows of this host are acted on, escaped
 	Now    func() time.Time // the clock that rows' times are held against
 	Needs  []rows.Column    // besides time, host, user and actions
@@ -37,12 +38,13 @@ type Acting struct {
 // mostStarted is how many rows are in hand at once at most. A variable for tests.
 var mostStarted = 4096
 
-// A Due is a row that has the action.
+// A Due is a row that has the action, or the lesser one.
 type Due struct {
 	Record *rows.Record // to be filled
 	Row    rows.Row
-	Limit  rows.Limit
-	Err    error // to be set: what Act would return
+	Limit  rows.Limit // of the action, zero if the row doesn't have it
+	Lesser rows.Limit // of the lesser action
+	Err    error      // to be set: what Act would return
 }
 
 // A Note is a remark on a row that is no failure.
@@ -107,7 +109,7 @@ func (q *queue) report(err error) {
 
 // row queues a row that is due and fit, or behind one that is, and writes any other.
 func (q *queue) row(record *rows.Record) {
-	limit, due, err := rows.FindAction(record.Get(rows.Actions), q.Action)
+	limit, lesser, due, err := q.limits(record)
 	var row rows.Row
 	if due && err == nil {
 		q.flush() // no row waits for another's action
@@ -120,16 +122,26 @@ func (q *queue) row(record *rows.Record) {
 	}
 	record = record.Keep()
 	if due && q.Start != nil {
-		q.start(&Due{Record: record, Row: row, Limit: limit})
+		q.start(&Due{Record: record, Row: row, Limit: limit, Lesser: lesser})
 		return
 	}
 	q.records = append(q.records, record)
 	if due {
-		q.due = append(q.due, &Due{Record: record, Row: row, Limit: limit})
+		q.due = append(q.due, &Due{Record: record, Row: row, Limit: limit, Lesser: lesser})
 	}
 	if q.Together == nil {
 		q.act()
 	}
+}
+
+// limits returns the limits from which on a row is due.
+func (a Acting) limits(record *rows.Record) (limit, lesser rows.Limit, due bool, err error) {
+	actions := record.Get(rows.Actions)
+	if limit, due, err = rows.FindAction(actions, a.Action); err != nil || a.Lesser == "" {
+		return limit, lesser, due, err
+	}
+	lesser, also, err := rows.FindAction(actions, a.Lesser)
+	return limit, lesser, due || also, err
 }
 
 // start takes a row in hand, which is written when it is done.

@@ -19,5 +19,7 @@ type Process struct {
 	Start  uint64
 	Zombie bool // dead and not yet reaped, with no thread that lives
 	Kernel bool // a kernel thread
-	State  byte // proc_pid_stat(5): R, S, D, Z, T…
+	// Terminal reports whether the process has a controlling terminal.
+	Terminal bool
+	State    byte // proc_pid_stat(5): R, S, D, Z, T…
 }

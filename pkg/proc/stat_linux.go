@@ -29,7 +29,7 @@ func parseStat(text []byte, p *Process) error {
 	p.State = text[end+2]
 
 	// Numbers of fields as in proc_pid_stat(5): the state is 3, ppid 4.
-	const ppid, pgrp, flags, threads, start = 4, 5, 9, 20, 22
+	const ppid, pgrp, tty, flags, threads, start = 4, 5, 7, 9, 20, 22
 	var nthreads uint64
 	rest := text[end+3:]
 	for field := ppid; field <= start; field++ {
@@ -45,6 +45,8 @@ func parseStat(text []byte, p *Process) error {
 		rest = rest[n:]
 		var value uint64
 		switch field {
+		case tty:
+			p.Terminal = string(word) != "0"
 		case pgrp:
 			if string(word) == "-1" {
 				return unix.ESRCH

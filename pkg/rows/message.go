@@ -140,6 +140,33 @@ func ParsePaused(text string) (until time.Time, ok bool) {
 	return timeAfter(text, "paused until ")
 }
 
+// FormatPathChanged returns killstorm's note on a storm of which it has ended nothing
+// because a path that must not change has changed.
+func FormatPathChanged(path string) string { return "not killed: " + path + " has changed" }
+
+// ParsePathChanged reads the text of FormatPathChanged.
+func ParsePathChanged(text string) (path string, ok bool) {
+	rest, begins := strings.CutPrefix(text, "not killed: ")
+	path, ends := strings.CutSuffix(rest, " has changed")
+	return path, begins && ends
+}
+
+// FormatTrimmed returns killstorm's note that it has ended the n oldest of all live
+// processes of a storm; left live.
+func FormatTrimmed(n, all, left int) string {
+	return fmt.Sprintf("ended the %d oldest of %d: %d left", n, all, left)
+}
+
+// ParseTrimmed reads the text of FormatTrimmed.
+func ParseTrimmed(text string) (n, all, left int64, ok bool) {
+	head, tail, _ := strings.Cut(text, " oldest of ")
+	middle, tail, _ := strings.Cut(tail, ": ")
+	n, ok1 := numberBetween(head, "ended the ", "")
+	all, ok2 := numberBetween(middle, "", "")
+	left, ok3 := numberBetween(tail, "", " left")
+	return n, all, left, ok1 && ok2 && ok3
+}
+
 // FormatNotSaved returns killstorm's error for a row that it spares because the copy of
 // the mail failed; why is the failure.
 func FormatNotSaved(why string) string { return "not killed: the mail isn't saved: " + why }

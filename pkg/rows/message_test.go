@@ -45,12 +45,17 @@ func TestFormattedMessagesAreParsed(t *testing.T) {
 			n, also, ok := ParseSubsided(s)
 			return fmt.Sprint(n, " ", also), ok
 		},
-		"would kill": func(s string) (string, bool) { n, ok := ParseWouldKill(s); return fmt.Sprint(n), ok },
-		"paused":     func(s string) (string, bool) { t, ok := ParsePaused(s); return fmt.Sprint(t.Unix()), ok },
-		"not saved":  ParseNotSaved,
-		"no space":   ParseNoSpace,
-		"unchanged":  func(s string) (string, bool) { t, ok := ParseUnchanged(s); return fmt.Sprint(t.Unix()), ok },
-		"changed":    func(s string) (string, bool) { t, ok := ParseChanged(s); return fmt.Sprint(t.Unix()), ok },
+		"would kill":   func(s string) (string, bool) { n, ok := ParseWouldKill(s); return fmt.Sprint(n), ok },
+		"paused":       func(s string) (string, bool) { t, ok := ParsePaused(s); return fmt.Sprint(t.Unix()), ok },
+		"path changed": ParsePathChanged,
+		"trimmed": func(s string) (string, bool) {
+			n, all, left, ok := ParseTrimmed(s)
+			return fmt.Sprint(n, all, left), ok
+		},
+		"not saved": ParseNotSaved,
+		"no space":  ParseNoSpace,
+		"unchanged": func(s string) (string, bool) { t, ok := ParseUnchanged(s); return fmt.Sprint(t.Unix()), ok },
+		"changed":   func(s string) (string, bool) { t, ok := ParseChanged(s); return fmt.Sprint(t.Unix()), ok },
 	}
 	for _, c := range []struct{ text, by, want string }{
 		{FormatRemaining(6, ""), "remaining", "6 "},
@@ -60,6 +65,8 @@ func TestFormattedMessagesAreParsed(t *testing.T) {
 		{FormatWouldKill(404), "would kill", "404"},
 		{FormatWouldKill(404) + ": pids 1 2 3", "would kill", "404"},
 		{FormatPaused(at), "paused", "956639702"},
+		{FormatPathChanged("/etc/stormcheck/limits.csv"), "path changed", "/etc/stormcheck/limits.csv"},
+		{FormatTrimmed(16, 75, 59), "trimmed", "16 75 59"},
 		{FormatNotSaved("no space: 3G"), "not saved", "no space: 3G"},
 		{FormatNoSpace("3G"), "no space", "3G"},
 		{mbox + FormatNoSpace("3G"), "no space", "3G"},
@@ -83,7 +90,7 @@ func TestFormattedMessagesAreParsed(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "6", "remaining", "x remaining", "subsided to", "subsided to many", "subsided to 3 (", "paused until noon",
-		"unchanged since", "unchanged since yesterday", "nospace: 1", "would kill 3"} {
+		"unchanged since", "unchanged since yesterday", "nospace: 1", "would kill 3", "not killed: has changed", "ended the 3 oldest of 4"} {
 		for name, f := range parse {
 			if got, ok := f(text); ok {
 				t.Errorf("%q read as %s: %q", text, name, got)
