@@ -42,6 +42,7 @@ complete -c killstorm -f
 complete -c killstorm -l signal -x -d 'send SIG first, and KILL to what is left after the grace (default KILL)'
 complete -c killstorm -l grace -x -d 'how long they have to follow --signal, DUR (default 5s)'
 complete -c killstorm -l timeout -x -d 'give a row up after DUR (default 30s)'
+complete -c killstorm -l trim-age -x -d 'trim only processes that are at least DUR old (default 10m)'
 complete -c killstorm -l max -x -d 'refuse a row of more than N live processes'
 complete -c killstorm -l protect -x -d 'never touch processes of USER, a name or a uid'
 complete -c killstorm -l allow-root -d 'root\'s processes too'

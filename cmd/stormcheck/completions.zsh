@@ -52,6 +52,7 @@ killstorm)
 		'(--signal)--signal[send SIG first, and KILL to what is left after the grace (default KILL)]:SIG:' \
 		'(--grace)--grace[how long they have to follow --signal, DUR (default 5s)]:DUR:' \
 		'(--timeout)--timeout[give a row up after DUR (default 30s)]:DUR:' \
+		'(--trim-age)--trim-age[trim only processes that are at least DUR old (default 10m)]:DUR:' \
 		'(--max)--max[refuse a row of more than N live processes]:N:' \
 		'*--protect[never touch processes of USER, a name or a uid]:USER:' \
 		'(--allow-root)--allow-root[root'\''s processes too]' \

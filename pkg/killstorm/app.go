@@ -1,3 +1,7 @@
+// Package killstorm ends every process of one account and one name. Before it signals
+// any it makes sure that the row is about this machine and of now, that the account is
+// the one that the row says, that the account isn't one that runs the service of
+// everybody, and that the storm is still there.
 package killstorm
 
 import (
@@ -23,6 +27,28 @@ const (
 // holdMost is how long a mailbox is kept locked. Postfix defers mail after 19 s.
 const holdMost = 15 * time.Second
 
+// Options are what Run works with.
+type Options struct {
+	Signal         Signal
+	Grace          time.Duration      // how long processes have to follow a Signal that isn't KILL
+	Timeout        time.Duration      // the most that a row may take
+	TrimAge        time.Duration      // how old a process that is trimmed has to be
+	Max            int64              // rows of more live processes are refused; 0: none is
+	Protect        Protected          // whose processes are left alone
+	AllowRoot      bool               // end root's too
+	AllowSystem    bool               // end those of system accounts too
+	RequireArchive bool               // end none if the mailbox copy failed for space or I/O
+	Hold           []mailbox.Template // a user's mailboxes, locked while the user's processes end
+	HoldTimeout    time.Duration      // how long such a lock is tried for
+	Titles         *titles.Table      // how to read process titles; nil if there is no table
+	Host           string             // rows of this host are acted on, escaped
+	UnlessChanged  []Watched          // after a change of one no kill begins
+	Pause          string             // the file that pauses killing, pkg/pause; "": none does
+	DryRun         bool               // signal nothing
+	Syslog         string             // the socket of the log that names what was killed
+	Now            func() time.Time   // the clock that rows' times are held against
+}
+
 // Prepare is for the first instruction of the program, with its arguments: in a storm
 // each moment at the usual priority may be seconds long, and reading flags comes after.
 func Prepare(args []string) {
@@ -43,14 +69,16 @@ func App() *cli.App {
 	return filter.New(filter.Tool{
 		Name:  "killstorm",
 		Usage: "end process storms, and nobody else's processes",
-		Synopsis: `killstorm [--signal SIG] [--grace DUR] [--timeout DUR] [--max N]
-       [--protect USER]... [--allow-root] [--allow-system] [--require-archive]
-       [--hold PATH]... [--hold-timeout DUR] [--titles FILE] [--unless-changed PATH]...
-       [--pause FILE] [--no-realtime] [--host NAME] [-n]`,
+		Synopsis: `killstorm [--signal SIG] [--grace DUR] [--timeout DUR] [--trim-age DUR]
+       [--max N] [--protect USER]... [--allow-root] [--allow-system]
+       [--require-archive] [--hold PATH]... [--hold-timeout DUR] [--titles FILE]
+       [--unless-changed PATH]... [--pause FILE] [--no-realtime] [--host NAME]
+       [-n]`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "signal", Usage: "send `SIG` first, and KILL to what is left after the grace (default KILL)"},
 			&cli.StringFlag{Name: "grace", Usage: "how long they have to follow --signal, `DUR` (default 5s)"},
 			&cli.StringFlag{Name: "timeout", Usage: "give a row up after `DUR` (default 30s)"},
+			&cli.StringFlag{Name: "trim-age", Usage: "trim only processes that are at least `DUR` old (default 10m)"},
 			&cli.StringFlag{Name: "max", Usage: "refuse a row of more than `N` live processes"},
 			&cli.StringSliceFlag{Name: "protect", Usage: "never touch processes of `USER`, a name or a uid"},
 			&cli.BoolFlag{Name: "allow-root", Usage: "root's processes too"},
@@ -85,6 +113,9 @@ func run(c *cli.Context, env filter.Env) (err error) {
 		return filter.Usagef("--grace: goes with a --signal that isn't KILL")
 	}
 	if o.Timeout, err = filter.Duration(c, "timeout", 30*time.Second); err != nil {
+		return err
+	}
+	if o.TrimAge, err = filter.Duration(c, "trim-age", 10*time.Minute); err != nil {
 		return err
 	}
 	if o.Max, err = filter.Number(c, "max", 0); err != nil {

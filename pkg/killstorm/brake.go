@@ -3,7 +3,6 @@ package killstorm
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/pause"
@@ -39,7 +38,7 @@ func parseWatched(values []string) (all []Watched, err error) {
 func (o Options) changed() error {
 	for _, w := range o.UnlessChanged {
 		if now := trusted.Look(w.Path); now != w.Noted || now.Fault() != nil {
-			return filter.Note("not killed: " + w.Path + " has changed")
+			return filter.Note(rows.FormatPathChanged(w.Path))
 		}
 	}
 	return nil
@@ -68,7 +67,7 @@ func (p pausing) holds(o Options, row rows.Row) error {
 		return p.fault
 	}
 	if until, paused := p.list.Paused(row.User, row.Proc, o.Now()); paused {
-		return filter.Note("paused until " + until.UTC().Format(time.RFC3339))
+		return filter.Note(rows.FormatPaused(until))
 	}
 	return nil
 }

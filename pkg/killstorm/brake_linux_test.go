@@ -22,6 +22,8 @@ import (
 // there. They end when the test does, or after a minute.
 func herd(t *testing.T, n int, uid uint32, comm string) {
 	t.Helper()
+	more := n
+	n += len(called(comm))
 	r, w, err := os.Pipe()
 	must(err)
 	t.Cleanup(func() { w.Close(); r.Close() })
@@ -29,7 +31,7 @@ func herd(t *testing.T, n int, uid uint32, comm string) {
 	victims(t, 1, uid, "herd", comm, func(cmd *exec.Cmd) {
 		cmd.Path, _ = exec.LookPath("sh")
 		cmd.Args = []string{"sh", "-c", `printf %s "$1" >/proc/$$/comm
-			n=$2; while n=$((n - 1)); [ $n -gt 0 ]; do (read x <&3) & done; echo ready; read x <&3`, "sh", comm, fmt.Sprint(n)}
+			n=$2; while n=$((n - 1)); [ $n -gt 0 ]; do (read x <&3) & done; echo ready; read x <&3`, "sh", comm, fmt.Sprint(more)}
 		cmd.ExtraFiles = []*os.File{r}
 	})
 	until(t, "all are there", func() bool { return len(called(comm)) == n })

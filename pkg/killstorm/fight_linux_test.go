@@ -19,16 +19,16 @@ import (
 	"stormcheck/pkg/proc"
 )
 
-// ready returns a battle that has looked at the processes of a name.
-func ready(t *testing.T, uid uint32, comm string, change func(*killer)) (*battle, *storm) {
+// ready returns a fight that has looked at the processes of a name.
+func ready(t *testing.T, uid uint32, comm string, change func(*killer)) (*fight, *storm) {
 	t.Helper()
-	k := &killer{Options: Options{Signal: syscall.SIGKILL, Timeout: 20 * time.Second}, signals: make(chan os.Signal, 1)}
+	k := newKiller(Options{Now: time.Now, Signal: syscall.SIGKILL, Timeout: 20 * time.Second})
 	if change != nil {
 		change(k)
 	}
 	s := &storm{target: target{user: mailbox.User{Name: user(uid), UID: uid}, comm: comm}, due: &filter.Due{}}
 	s.due.Limit.Count = 1
-	b, err := newBattle(k, []*storm{s}, time.Now().Add(k.Timeout))
+	b, err := newFight(k, []*storm{s}, time.Now().Add(k.Timeout))
 	must(err)
 	t.Cleanup(b.table.Close)
 	must(b.look())
@@ -38,7 +38,7 @@ func ready(t *testing.T, uid uint32, comm string, change func(*killer)) (*battle
 	return b, s
 }
 
-func freeze(b *battle) (fresh int) {
+func freeze(b *fight) (fresh int) {
 	fresh, err := b.freeze()
 	must(err)
 	return fresh
@@ -84,8 +84,8 @@ func TestBystander(t *testing.T) {
 	b.stop()
 	b.send(syscall.SIGKILL)
 	must(b.kill(0))
-	if living(storm) != 0 || living(leaver) != 1 || len(s.remaining(b.sweeps)) != 0 {
-		t.Errorf("%d of the storm live, %d of one bystander; remaining %+v", living(storm), living(leaver), s.remaining(b.sweeps))
+	if living(storm) != 0 || living(leaver) != 1 || len(s.remaining()) != 0 {
+		t.Errorf("%d of the storm live, %d of one bystander; remaining %+v", living(storm), living(leaver), s.remaining())
 	}
 }
 
@@ -95,7 +95,7 @@ func TestToldBefore(t *testing.T) {
 	storm := victims(t, 4, uid, "plain", name("4"), nil)
 	b, s := ready(t, uid, name("4"), nil)
 	b.signals <- syscall.SIGTERM
-	b.fight()
+	b.run()
 	if living(storm) != 4 || s.due.Err == nil {
 		t.Errorf("%d live, error %v", living(storm), s.due.Err)
 	}
@@ -113,7 +113,7 @@ func TestPastDeadline(t *testing.T) {
 	storm := victims(t, 3, uid, "plain", name("5"), nil)
 	b, s := ready(t, uid, name("5"), func(k *killer) { k.Hold, k.HoldTimeout = hold, time.Second })
 	b.deadline = time.Now().Add(-time.Hour)
-	b.fight()
+	b.run()
 	if living(storm) != 0 || !strings.Contains(fmt.Sprint(s.notes), "not locked (held by pid ") {
 		t.Errorf("%d live, notes %v", living(storm), s.notes)
 	}
@@ -152,12 +152,23 @@ func TestSubsidedWhileWaiting(t *testing.T) {
 		for _, cmd := range storm {
 			must(cmd.Process.Kill())
 		}
-		time.Sleep(2 * longAgo) // the lock is waited for so long that it looks again
+		time.Sleep(2 * stale) // the lock is waited for so long that it looks again
 		f.Close()
 	}()
-	b.fight()
-	if !tryLock(t, path) || s.due.Err == nil || s.due.Err.Error() != "subsided to 0" {
+	b.run()
+	if !tryLock(t, path) || s.due.Err == nil || !strings.HasPrefix(s.due.Err.Error(), "subsided to 0 (2 zombies") { // this test doesn't reap them
 		t.Errorf("free: %v; %v", tryLock(t, path), s.due.Err)
+	}
+}
+
+// A group that is outside of this PID namespace is 0, and so are all others there.
+func TestGroupZeroProtectsNothing(t *testing.T) {
+	l := lookout{group: 7}
+	if !l.isOwn(&proc.Process{PID: 9, PGID: 7}) || l.isOwn(&proc.Process{PID: 9, PGID: 8}) {
+		t.Error("its own group")
+	}
+	if l.group = 0; l.isOwn(&proc.Process{PID: 9, PGID: 0}) {
+		t.Error("group 0 is taken for its own")
 	}
 }
 
@@ -165,39 +176,46 @@ func TestSubsidedWhileWaiting(t *testing.T) {
 func TestHoldEnds(t *testing.T) {
 	path, _ := box(t, who(t))
 	open := func() *os.File { f, err := os.Open(path); must(err); return f }
-	s := &storm{}
-	if !s.held.keep(open()) {
-		t.Error("not kept")
+	s := &storm{boxes: &boxes{}}
+	if !s.boxes.add(open()) {
+		t.Error("not taken")
 	}
-	s.held.expire()
-	if s.held.keep(open()) {
-		t.Error("kept too late")
+	s.boxes.expire()
+	if s.boxes.add(open()) {
+		t.Error("taken too late")
 	}
-	b := battle{locked: []*storm{s, {}}}
-	b.letGo()
-	b.letGo()
+	b := fight{locked: []*storm{s, {}}}
+	b.unlock()
+	b.unlock()
 	if got := fmt.Sprint(s.notes, b.locked[1].notes); got != "[mailbox unlocked before the end (after 15s)] []" {
 		t.Error(got)
 	}
 }
 
-// A file system that doesn't answer is waited for once, and not for long.
-func TestNoAnswer(t *testing.T) {
+// A file system that doesn't answer is waited for once, not for long, and not again in
+// the next fight. It takes nothing from other users.
+func TestFileSystemThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
 	stuck := make(chan bool)
 	defer close(stuck)
-	s := &storm{}
-	b := battle{storms: []*storm{{}, s}}
-	hang := func(which *storm) []error {
-		if which == s {
-			<-stuck
+	k := newKiller(Options{})
+	for range 3 * mostWaiting { // fights
+		dead, well := &storm{}, &storm{}
+		dead.user.Name, well.user.Name = "groucho", "harpo"
+		f := fight{killer: k, storms: []*storm{dead, well}}
+		for range 2 {
+			f.forAll(time.Now(), "no answer", func(s *storm) []error {
+				if s == dead {
+					<-stuck
+				}
+				return []error{filter.Note("done")}
+			})
 		}
-		return []error{filter.Note("done")}
+		if got := fmt.Sprint(well.notes, dead.notes); got != "[done done] [no answer]" {
+			t.Error(got)
+		}
 	}
-	for range 2 {
-		b.forAll(time.Now(), "no answer", hang)
-	}
-	if got := fmt.Sprint(b.storms[0].notes, s.notes); got != "[done done] [no answer]" {
-		t.Error(got)
+	if n := len(k.answers.slots); n != 1 {
+		t.Errorf("%d threads wait", n)
 	}
 }
 
@@ -242,7 +260,7 @@ func TestGivesUpItsUID(t *testing.T) {
 	victims(t, 1, uid, "plain", comm, nil)
 	late := victims(t, 1, 0, "setuid", comm, nil)
 	b, s := ready(t, uid, comm, func(k *killer) { k.Max = 2 }) // so that it looks at both
-	if s.refusals() != "1 "+otherUID {
+	if list(s.refusals()) != "1 "+otherUID {
 		t.Fatalf("refused: %q", s.refusals())
 	}
 	must(late[0].Process.Signal(syscall.SIGUSR1))
@@ -251,8 +269,8 @@ func TestGivesUpItsUID(t *testing.T) {
 		return strings.Contains(string(text), "\nUid:\t54321\t54321\t54321\t")
 	}
 	until(t, "it gives it up", whose)
-	b.fight()
-	if living(late) != 0 || s.refusals() != "" {
+	b.run()
+	if living(late) != 0 || len(s.refusals()) > 0 {
 		t.Errorf("%d live, refused %q", living(late), s.refusals())
 	}
 }
@@ -303,10 +321,10 @@ func TestForgets(t *testing.T) {
 	s := &storm{index: map[id]int{}}
 	for sweep := 1; sweep <= 2000; sweep++ {
 		for n := range 10 {
-			s.meet(&proc.Process{PID: sweep*10 + n, Start: 1}, false, false, false, sweep)
+			s.meet(&proc.Process{PID: sweep*10 + n, Start: 1}, process{sweep: sweep})
 		}
 		if sweep == 1 {
-			s.processes[3].signalled = true
+			s.processes[3].sent = syscall.SIGTERM
 		}
 	}
 	if len(s.processes) > 200 || len(s.index) != len(s.processes) || s.processes[s.index[id{13, 1}]].pid != 13 {
@@ -331,7 +349,7 @@ func TestLastKillTriesAgain(t *testing.T) {
 		must(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 		close(raised)
 	}()
-	b.lastKill()
+	b.finalKill()
 	<-raised
 	if living(storm) != 0 {
 		t.Errorf("%d live", living(storm))
@@ -349,11 +367,11 @@ func TestExaminesToTheLimit(t *testing.T) {
 	storm := victims(t, 40, uid, "plain", comm, nil)
 	foreign := victims(t, 3, 0, "setuid", comm, nil)
 	b, s := ready(t, uid, comm, nil)
-	if n := s.fit.Load(); n < 1 || n > 2*int64(len(b.who)) {
+	if n := s.fit.Load(); n < 1 || n > 2*int64(len(b.workers)) {
 		t.Errorf("%d examined where 1 is the limit", n)
 	}
 	b.Max = 40
-	if must(b.look()); s.fit.Load() != 40 || s.refusals() != "3 "+otherUID {
+	if must(b.look()); s.fit.Load() != 40 || list(s.refusals()) != "3 "+otherUID {
 		t.Errorf("%d examined, refused %q", s.fit.Load(), s.refusals())
 	}
 	cells, _ := run1(t, due(uid, comm, "2"), nil)
@@ -368,7 +386,7 @@ func TestAwait(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 9, uid, "plain", name("D"), nil)
 	b, s := ready(t, uid, name("D"), nil)
-	s.processes[4].killed = true // it wasn't
+	s.processes[4].stage = signalled // it wasn't
 	begin := time.Now()
 	if b.await(); time.Since(begin) < patience || living(storm) != 9 {
 		t.Errorf("%s; %d live", time.Since(begin), living(storm))
@@ -377,19 +395,19 @@ func TestAwait(t *testing.T) {
 		t.Error("it waits again for who is stuck")
 	}
 	until(t, "told to end it doesn't wait on", func() bool {
-		b.stuck, b.told, begin = false, nil, time.Now()
+		b.stuck, b.ending, begin = false, nil, time.Now()
 		select {
 		case b.signals <- syscall.SIGTERM:
 		default: // it wasn't heeded
 		}
-		return !b.await() && b.told != nil && time.Since(begin) < patience
+		return !b.await() && b.ending != nil && time.Since(begin) < patience
 	})
-	b.stuck, b.told, s.processes[4].killed = false, nil, false
+	b.stuck, b.ending, s.processes[4].stage = false, nil, seen
 	freeze(b)
 	b.send(syscall.SIGKILL)
 	until(t, "they have gone", func() bool {
 		b.await()
-		return !slices.ContainsFunc(s.processes, func(p process) bool { return !p.gone })
+		return !s.any(func(p *process) bool { return p.stage != gone })
 	})
 	if living(storm) != 0 {
 		t.Errorf("%d live", living(storm))
@@ -403,9 +421,9 @@ func TestFreezeEnds(t *testing.T) {
 	b, s := ready(t, uid, name("E"), nil)
 	clear(s.index)
 	s.processes = nil
-	b.visit = func(w int, p *proc.Process) {
+	b.visit = func(_ int, p *proc.Process) {
 		if i := slices.IndexFunc(storm, func(cmd *exec.Cmd) bool { return cmd.Process.Pid == p.PID }); i >= 0 && i < b.sweeps {
-			b.meet(w, p)
+			b.meet(p)
 		}
 	}
 	defer func(most time.Duration) { freezeMost = most }(freezeMost)
@@ -427,7 +445,7 @@ func TestRests(t *testing.T) {
 	victims(t, 2, uid, "plain", name("F"), nil)
 	b, s := ready(t, uid, name("F"), nil)
 	for i := range s.processes {
-		s.processes[i].stopped, s.processes[i].denied = true, unix.EPERM
+		s.processes[i].stage, s.processes[i].denied = frozen, unix.EPERM
 	}
 	before, begin := b.sweeps, time.Now()
 	b.deadline = begin.Add(200 * time.Millisecond)
@@ -448,8 +466,8 @@ func TestToldBeforeCounts(t *testing.T) {
 	victims(t, 5, 0, "setuid", comm, nil)
 	b, s := ready(t, uid, comm, nil)
 	b.signals <- syscall.SIGTERM
-	b.fight()
-	if n := len(s.remaining(b.sweeps)); n != 20 || s.refusals() != "5 "+otherUID {
+	b.run()
+	if n := len(s.remaining()); n != 20 || list(s.refusals()) != "5 "+otherUID {
 		t.Errorf("%d remain, refused %q", n, s.refusals())
 	}
 }
@@ -461,17 +479,17 @@ func TestEvidenceOfVictims(t *testing.T) {
 	}
 	uid := who(t)
 	comm := name("H")
-	victims(t, evidenceOnes, 0, "setuid", comm, nil)
+	victims(t, auditParents, 0, "setuid", comm, nil)
 	victims(t, 2, uid, "plain", comm, nil)
 	b, s := ready(t, uid, comm, nil)
 	for i := range s.processes {
-		s.processes[i].refused = "" // as if it hadn't looked at any
+		s.processes[i].refuse("") // as if it hadn't looked at any
 	}
-	b.keepEvidence(s)
-	if len(s.evidence) != 2 {
-		t.Errorf("of %d", len(s.evidence))
+	b.keepAudit(s)
+	if len(s.audited) != 2 {
+		t.Errorf("of %d", len(s.audited))
 	}
-	for _, text := range s.evidence {
+	for _, text := range s.audited {
 		if !strings.HasPrefix(text, " state=S ppid=") && !strings.HasPrefix(text, " state=R ppid=") || !strings.Contains(text, " parent=") {
 			t.Errorf("%q", text)
 		}
@@ -481,10 +499,10 @@ func TestEvidenceOfVictims(t *testing.T) {
 // A dry run speaks of those who are there.
 func TestWouldKill(t *testing.T) {
 	s := storm{processes: []process{
-		{id: id{10, 1}, seen: 9}, {id: id{11, 1}, seen: 9, gone: true}, {id: id{12, 1}, seen: 8},
-		{id: id{13, 1}, seen: 9, refused: "in containers"}, {id: id{14, 1}, seen: 9, other: true},
-	}}
-	if got := s.wouldKill(9); got != "would kill 1 (dry run): pids 10 - refused: 1 in containers" {
+		{id: id{10, 1}, sweep: 9}, {id: id{11, 1}, sweep: 9, stage: gone}, {id: id{12, 1}, sweep: 8},
+		{id: id{13, 1}, sweep: 9, claim: refused, why: inContainer}, {id: id{14, 1}, sweep: 9, claim: other},
+	}, sweep: 9}
+	if got := s.wouldKill(); got != "would kill 1 (dry run): pids 10 - refused: 1 in containers" {
 		t.Error(got)
 	}
 }

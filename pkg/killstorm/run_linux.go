@@ -14,32 +14,39 @@ import (
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/syslog"
 )
 
 // Run takes a stream through killstorm.
 func Run(o Options, env filter.Env) error {
-	proc.MakeThreads() // or it could die in the middle, with everybody frozen
-	k := killer{Options: o, signals: make(chan os.Signal, 1)}
-	env.In = input{env.In, &k}
+	proc.MakeThreads() // or it could die in the middle, with processes frozen
+	k := newKiller(o)
+	env.In = input{env.In, k}
 	defer signal.Stop(k.signals)
 	return filter.Acting{
-		Tool: "killstorm", Action: "kill", Host: o.Host, Now: o.Now,
+		Tool: "killstorm", Action: rows.ActionKill, Lesser: rows.ActionTrim, Host: o.Host, Now: o.Now,
 		Needs:    []rows.Column{rows.Proc, rows.Count},
 		Fills:    []rows.Column{rows.Killed, rows.Remaining},
 		Together: k.act,
 	}.Run(env)
 }
 
-// A killer is a run, which can be told to end.
+// A killer is a run. A signal ends it.
 type killer struct {
 	Options
 	signals chan os.Signal
-	told    error            // by a signal
-	titles  proc.TitleReader // which remembers who is stuck
+	ending  error            // what the signal was
+	titles  proc.TitleReader // which remembers which processes are stuck
+	answers *answers
 }
 
-// An input fails when the run was told to end, for more may come. All rows before have
-// been written when it is read. While it is waited for, signals do what they always do.
+func newKiller(o Options) *killer {
+	return &killer{Options: o, signals: make(chan os.Signal, 1), answers: newAnswers()}
+}
+
+// After a termination signal Read fails, so no further rows are taken. All rows before
+// have been written when it is called. While it waits, signals have their default
+// effect.
 type input struct {
 	io.Reader
 	k *killer
@@ -47,37 +54,42 @@ type input struct {
 
 func (i input) Read(p []byte) (int, error) {
 	signal.Stop(i.k.signals)
-	if err := i.k.toldToEnd(); err != nil {
+	if err := i.k.termination(); err != nil {
 		return 0, err
 	}
 	return i.Reader.Read(p)
 }
 
-// ending are the signals that would end killstorm, and leave people frozen, if it
+// caught are the signals that would end killstorm, and leave processes frozen, if it
 // didn't catch them while it works. Nothing helps against KILL.
-var ending = []os.Signal{
+var caught = []os.Signal{
 	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTERM,
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGXCPU,
 }
 
-// act does what is due for rows that came together. Once told to end it does nothing
-// more, and reads no more. Signals are caught until the rows have been written, too.
+// termination returns the signal that ends killstorm, or nil.
+func (k *killer) termination() error {
+	select {
+	case sig := <-k.signals:
+		k.ending = fmt.Errorf("ended early by a signal: %s", sig)
+	default:
+	}
+	return k.ending
+}
+
+// act does what is due for rows that came together. After a termination signal it does
+// nothing more. Signals are caught until the rows have been written, too.
 func (k *killer) act(due []*filter.Due) {
-	signal.Notify(k.signals, ending...)
-	storms := k.storms(due)
-	for len(storms) > 0 {
-		start := time.Now() // each turn has its time, without the name service's
-		var now, later []*storm
-		for _, s := range storms {
-			// A row for the same processes as one before it has its turn after that.
-			if slices.ContainsFunc(now, func(other *storm) bool { return other.user.UID == s.user.UID && other.comm == s.comm }) {
-				later = append(later, s)
-			} else {
-				now = append(now, s)
-			}
-		}
-		k.end(now, start)
-		storms = later
+	signal.Notify(k.signals, caught...)
+	var fought []*storm
+	for _, storms := range turns(k.storms(due)) {
+		fought = append(fought, k.turn(storms)...)
+	}
+	k.lastLook(fought)
+	log := syslog.Open(k.Syslog, "killstorm")
+	defer log.Close()
+	for _, s := range fought {
+		s.report(log)
 	}
 }
 
@@ -106,51 +118,53 @@ func (k *killer) storms(due []*filter.Due) (storms []*storm) {
 	return storms
 }
 
-// toldToEnd returns what a signal said, or nil.
-func (k *killer) toldToEnd() error {
-	select {
-	case sig := <-k.signals:
-		k.told = fmt.Errorf("ended early by a signal: %s", sig)
-	default:
+// turns divides storms so that a row for the same processes as one before it has its
+// turn after that.
+func turns(storms []*storm) (all [][]*storm) {
+	for len(storms) > 0 {
+		var now, later []*storm
+		for _, s := range storms {
+			if slices.ContainsFunc(now, func(of *storm) bool { return of.user.UID == s.user.UID && of.comm == s.comm }) {
+				later = append(later, s)
+			} else {
+				now = append(now, s)
+			}
+		}
+		all, storms = append(all, now), later
 	}
-	return k.told
+	return all
 }
 
-// end looks at the storms again, ends those that are still due, and fills the rows.
-func (k *killer) end(storms []*storm, start time.Time) {
-	fail := func(err error) {
+// turn looks at the storms again, and ends those that are still due. It returns those:
+// their rows are yet to be filled.
+func (k *killer) turn(storms []*storm) (fought []*storm) {
+	start := time.Now() // each turn has its time, without the name service's
+	fail := func(err error) []*storm {
 		for _, s := range storms {
 			s.due.Err = err
 		}
+		return nil
 	}
-	if err := k.toldToEnd(); err != nil {
-		fail(err)
-		return
+	if err := k.termination(); err != nil {
+		return fail(err)
 	}
-	b, err := newBattle(k, storms, start.Add(k.Timeout))
+	f, err := newFight(k, storms, start.Add(k.Timeout))
 	if err != nil {
-		fail(err)
-		return
+		return fail(err)
 	}
-	defer b.table.Close()
-	if err := b.look(); err != nil {
-		fail(err)
-		return
+	defer f.table.Close()
+	if err := f.look(); err != nil {
+		return fail(err)
 	}
 	if k.DryRun {
-		b.unpaused()
-		b.keep(func(*storm) error { return k.changed() })
-		for _, s := range b.storms {
-			s.due.Err = filter.Note(s.wouldKill(b.sweeps))
-		}
-		return
+		f.dropPaused()
+		f.keep(func(*storm) error { return k.changed() })
+		f.choose()
+		f.keep(func(s *storm) error { return filter.Note(s.wouldKill()) })
+		return nil
 	}
-	if len(b.storms) > 0 {
-		b.fight()
+	if len(f.storms) > 0 {
+		f.run()
 	}
-	log := openSyslog(k.Syslog)
-	defer log.close()
-	for _, s := range b.storms {
-		s.report(log, b.sweeps)
-	}
+	return f.storms
 }

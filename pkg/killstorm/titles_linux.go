@@ -2,23 +2,25 @@ package killstorm
 
 import (
 	"slices"
-	"syscall"
 	"time"
 
 	"stormcheck/pkg/proc"
 )
 
-// titlesTake is how long the titles of a sweep may take. Whose isn't read by then
-// isn't touched.
+// titlesTake is how long the titles of a sweep may take. A process whose title isn't
+// read by then isn't touched.
 const titlesTake = 500 * time.Millisecond
 
-// readTitles reads what those say of themselves whom the last sweep has seen, where a
-// row is only about some of them. One that runs may say something else by the time
-// that it gets a signal: so it is stopped on its word, but killed only when it says the
-// same when it has stopped.
-func (b *battle) readTitles() {
-	for _, s := range b.storms {
-		if s.rules == nil {
+// titled reports whether the row is about some processes only, by their titles.
+func (t *target) titled() bool { return len(t.rules) > 0 }
+
+// readTitles reads the titles of what the last sweep has seen, for rows that are about
+// some processes only. A process that runs may have another title by the time that it
+// gets a signal: so it is stopped for its title, but killed only if it has the same
+// when it has stopped.
+func (f *fight) readTitles() {
+	for _, s := range f.storms {
+		if !s.titled() {
 			continue
 		}
 		var (
@@ -26,55 +28,59 @@ func (b *battle) readTitles() {
 			of    []proc.Process
 		)
 		for i := range s.processes {
-			if p := &s.processes[i]; p.seen == b.sweeps && !p.gone && !p.killed {
+			p := &s.processes[i]
+			if p.sweep == s.sweep && (p.stage == seen || p.stage == frozen) && p.claim != spared {
 				index = append(index, i)
 				of = append(of, proc.Process{PID: p.pid, Start: p.start, UID: s.user.UID})
 			}
 		}
 		right, empty := make([]bool, len(of)), make([]bool, len(of))
-		b.titles.Read(b.table, of, titlesTake, func(i int, title []byte) {
+		f.titles.Read(f.table, of, titlesTake, func(i int, title []byte) {
 			right[i], empty[i] = s.rules.User(title) == s.named, len(title) == 0
 		})
 		for i := range of {
 			p := &s.processes[index[i]]
-			if p.signalled && empty[i] {
+			switch {
+			case p.sent != 0 && empty[i]:
 				continue // it is about to end
+			case !right[i]:
+				p.claim = other
+			case p.why != "":
+				p.claim = refused
+			default:
+				p.claim = ours
 			}
-			p.other = !right[i]
-			p.sure = right[i] && p.stopped && (p.state == 'T' || p.state == 't')
+			p.confirmed = right[i] && p.stage == frozen && (p.state == 'T' || p.state == 't')
 		}
 	}
-	b.release(func(p *process) bool { return p.other })
+	f.release(func(p *process) bool { return p.claim == other })
 }
 
-// settled reports whether all of whom titles are read have stopped, or can't for now.
-func (b *battle) settled() bool {
-	for _, s := range b.storms {
-		for i := range s.processes {
-			p := &s.processes[i]
-			if s.rules != nil && p.stopped && !p.sure && p.state != 'D' && p.remains(b.sweeps) && p.seen == b.sweeps {
-				return false
-			}
-		}
-	}
-	return true
+// settled reports whether all processes whose titles are read have stopped, or can't
+// for now.
+func (f *fight) settled() bool {
+	return !slices.ContainsFunc(f.storms, func(s *storm) bool {
+		return s.titled() && s.any(func(p *process) bool {
+			return p.stage == frozen && !p.confirmed && p.state != 'D' && p.remains(s.sweep) && p.sweep == s.sweep
+		})
+	})
 }
 
-// release lets those go on that were stopped for what they said then.
-func (b *battle) release(which func(*process) bool) {
-	if !slices.ContainsFunc(b.storms, func(s *storm) bool { return s.rules != nil }) {
+// release resumes processes that were stopped for titles that they had then.
+func (f *fight) release(which func(*process) bool) {
+	if !slices.ContainsFunc(f.storms, func(s *storm) bool { return s.titled() }) {
 		return
 	}
-	b.each(func(s *storm, p *process, who *proc.Identity) {
-		if s.rules == nil || !p.stopped || p.gone || !which(p) {
+	f.each(func(s *storm, p *process, who *proc.Identity) {
+		if !s.titled() || p.stage != frozen || !which(p) {
 			return
 		}
-		h, err := b.open(p, who)
+		h, err := f.open(p, who)
 		if err != nil {
 			p.missed(err)
 			return
 		}
-		p.sent(syscall.SIGCONT, h.Signal(syscall.SIGCONT))
+		p.got(resumeSignal, h.Signal(resumeSignal))
 		h.Close()
 	})
 }

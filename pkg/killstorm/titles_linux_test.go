@@ -97,9 +97,9 @@ func TestSaysOtherwise(t *testing.T) {
 	fickle, honest := speaks(t, uid, comm, "imap groucho"), speaks(t, uid, comm, "imap groucho")
 	other, silent := speaks(t, uid, comm, "imap harpo"), speaks(t, uid, comm, "imapd")
 
-	b := battle{killer: &killer{}, byUID: map[uint32][]*storm{}}
+	b := fight{killer: newKiller(Options{}), byUID: map[uint32][]*storm{}}
 	s := &storm{target: target{user: mailbox.User{UID: uid}, comm: comm, rules: table.For(uid, comm), named: "groucho"}, index: map[id]int{}}
-	b.storms, b.byUID[uid], b.visit = []*storm{s}, []*storm{s}, b.meet
+	b.storms, b.byUID[uid], b.visit = []*storm{s}, []*storm{s}, func(_ int, p *proc.Process) { b.meet(p) }
 	var err error
 	b.table, err = proc.Open()
 	must(err)
@@ -143,7 +143,7 @@ func TestSaysOtherwise(t *testing.T) {
 	b.release(func(*process) bool { return true })
 	var own []int
 	for _, p := range s.processes {
-		if !p.other {
+		if p.claim == ours {
 			own = append(own, p.pid)
 		}
 	}

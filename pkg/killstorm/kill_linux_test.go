@@ -17,10 +17,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/mailbox"
 	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/syslog"
 )
 
 // rowsIn takes rows that come together through killstorm: the last four cells of each.
@@ -44,6 +46,9 @@ func TestTogether(t *testing.T) {
 	cells, reported := rowsIn(t, nil, due(uid, name("a"), "5"),
 		strings.Replace(due(uid, name("a"), "5"), "kill=5", "alert=5", 1), // not due, and not before its time
 		due(uid, name("b"), "7"), due(uid, name("a"), "5"), due(uid, name("nobody"), "1"))
+	if at := strings.Index(cells[3], " (5 zombies"); at > 0 { // this test doesn't reap them
+		cells[3] = cells[3][:at] + "|"
+	}
 	want := []string{"5|0||", "|||", "7|0||", "0||killstorm: subsided to 0|", "0||killstorm: subsided to 0|"}
 	if fmt.Sprint(cells) != fmt.Sprint(want) || reported != "" || living(a)+living(b) != 0 {
 		t.Errorf("%q, reported %q; %d live", cells, reported, living(a)+living(b))
@@ -84,7 +89,7 @@ func TestLeave(t *testing.T) {
 		{row, "0|||killstorm: refused: 3 are more than --max 2", func(o *Options) { o.Max = 2 }},
 		{row, "||killstorm: a protected user's processes are left alone|", func(o *Options) { o.Protect.UIDs = map[uint32]bool{uid: true} }},
 		{row, "||killstorm: a protected user's processes are left alone|", func(o *Options) { o.Protect.Names = map[string]bool{user(uid): true} }},
-		{archive, "|||killstorm: not killed: the mail isn't saved: no word of mailarchive", func(o *Options) { o.RequireArchive = true }},
+		{archive, "|||killstorm: not killed: the mail isn't saved: mailarchive has not seen the row", func(o *Options) { o.RequireArchive = true }},
 		{strings.Replace(archive, ",,\n", ",,mailarchive: /var/mail/g: no space left on device\n", 1),
 			"|||mailarchive: /var/mail/g: no space left on device; killstorm: not killed: the mail isn't saved: /var/mail/g: no space left on device",
 			func(o *Options) { o.RequireArchive = true }},
@@ -104,15 +109,57 @@ func TestLeave(t *testing.T) {
 	}
 }
 
+// A dynamic uid of systemd's is the system's, unless a person's account has it.
+func TestDynamicUIDIsASystemAccountUnlessItsOwnerCanLogIn(t *testing.T) {
+	for _, c := range []struct {
+		uid    uint32
+		shell  string
+		system bool
+	}{
+		{61183, "", false}, {61184, "", true}, {63000, "", true}, {65519, "", true}, {65520, "", false},
+		{61184, "/bin/bash", false}, {65519, "/usr/sbin/nologin", true}, {61184, "/bin/false", true},
+		{5000, "/usr/sbin/nologin", false}, {999, "/bin/bash", true}, {65534, "/bin/bash", true},
+	} {
+		one := target{user: mailbox.User{UID: c.uid}, owner: account.Account{UID: c.uid, Shell: c.shell}}
+		if got := (Options{}).spares(one) != nil; got != c.system {
+			t.Errorf("uid %d, shell %q: spared %v", c.uid, c.shell, got)
+		}
+		if err := (Options{AllowSystem: true}).spares(one); err != nil {
+			t.Errorf("uid %d, --allow-system: %v", c.uid, err)
+		}
+	}
+	one := target{user: mailbox.User{UID: 62000}, owner: account.Account{UID: 62000, Home: "/home/groucho"}} // an empty shell is /bin/sh
+	if err := (Options{}).spares(one); err != nil {
+		t.Error(err)
+	}
+}
+
+// A protected name that is all digits is a name, and a uid as well.
+func TestProtectedNameOfDigits(t *testing.T) {
+	p, err := protect([]string{"20231777"}, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := target{user: mailbox.User{Name: "20231777", UID: 3501}, owner: account.Account{UID: 3501}}
+	if (Options{Protect: p}).spares(one) == nil || (Options{Protect: p}).spares(uidOnly(20231777)) == nil {
+		t.Error("not protected")
+	}
+}
+
+// uidOnly is a target of which only the uid matters.
+func uidOnly(uid uint32) target {
+	return target{user: mailbox.User{UID: uid}, owner: account.Account{UID: uid}}
+}
+
 func TestAllow(t *testing.T) {
-	root, daemon := mailbox.User{UID: 0}, mailbox.User{UID: 1}
+	root, daemon := uidOnly(0), uidOnly(1)
 	o := Options{AllowRoot: true}
-	if o.spared(target{user: root}) != nil || o.spared(target{user: daemon}) == nil {
-		t.Errorf("--allow-root: %v, %v", o.spared(target{user: root}), o.spared(target{user: daemon}))
+	if o.spares(root) != nil || o.spares(daemon) == nil {
+		t.Errorf("--allow-root: %v, %v", o.spares(root), o.spares(daemon))
 	}
 	o = Options{AllowSystem: true}
-	if o.spared(target{user: root}) == nil || o.spared(target{user: daemon}) != nil {
-		t.Errorf("--allow-system: %v, %v", o.spared(target{user: root}), o.spared(target{user: daemon}))
+	if o.spares(root) == nil || o.spares(daemon) != nil {
+		t.Errorf("--allow-system: %v, %v", o.spares(root), o.spares(daemon))
 	}
 	p, err := protect([]string{"root", "4242"}, false, nil)
 	if err != nil || !p.UIDs[0] || !p.UIDs[4242] || len(p.UIDs) != 2 {
@@ -125,16 +172,17 @@ func TestAllow(t *testing.T) {
 		t.Errorf("whom titles may name: %v, %v", p, err)
 	}
 	// People behind one uid: a system one's may be ended, root's and protected ones' not.
-	one := target{user: mailbox.User{Name: "groucho", UID: 2}, named: "groucho"}
-	if o := (Options{Protect: p}); o.spared(one) != nil {
-		t.Error(o.spared(one))
+	one := uidOnly(2)
+	one.user.Name, one.named = "groucho", "groucho"
+	if o := (Options{Protect: p}); o.spares(one) != nil {
+		t.Error(o.spares(one))
 	}
 	for _, o := range []Options{{Protect: Protected{UIDs: map[uint32]bool{2: true}}}, {Protect: Protected{Names: map[string]bool{"groucho": true}}}} {
-		if o.spared(one) == nil {
+		if o.spares(one) == nil {
 			t.Error("a protected one isn't spared")
 		}
 	}
-	if one.user.UID = 0; o.spared(one) == nil {
+	if one.user.UID = 0; o.spares(one) == nil {
 		t.Error("root's are not spared")
 	}
 	// A row of one of several people needs a table.
@@ -164,9 +212,9 @@ func TestPIDReuse(t *testing.T) {
 	comm := name("q")
 	first := victims(t, 1, uid, "plain", comm, nil)[0]
 	pid := first.Process.Pid
-	b := battle{killer: &killer{}, byUID: map[uint32][]*storm{}}
+	b := fight{killer: newKiller(Options{}), byUID: map[uint32][]*storm{}}
 	s := &storm{target: target{user: mailbox.User{UID: uid}, comm: comm}, index: map[id]int{}}
-	b.storms, b.byUID[uid], b.visit = []*storm{s}, []*storm{s}, b.meet
+	b.storms, b.byUID[uid], b.visit = []*storm{s}, []*storm{s}, func(_ int, p *proc.Process) { b.meet(p) }
 	table, err := proc.Open()
 	must(err)
 	b.table = table
@@ -199,7 +247,7 @@ func TestPIDReuse(t *testing.T) {
 	if s := state(pid); s != "S" && s != "R" {
 		t.Errorf("the one that has its PID now is in state %q", s)
 	}
-	if !s.processes[0].gone || s.processes[0].signalled {
+	if s.processes[0].stage != gone || s.processes[0].sent != 0 {
 		t.Errorf("%+v", s.processes[0])
 	}
 }
@@ -226,11 +274,11 @@ func TestRenames(t *testing.T) {
 func TestTakesNoMemory(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 50, uid, "plain", name("m"), nil)
-	k := &killer{Options: Options{Signal: syscall.SIGKILL, Timeout: 20 * time.Second}}
+	k := newKiller(Options{Now: time.Now, Signal: syscall.SIGKILL, Timeout: 20 * time.Second})
 	d := &filter.Due{}
 	s := &storm1{target: target{user: mailbox.User{UID: uid}, comm: name("m")}, due: d}
 	d.Limit.Count = 50
-	b, err := newBattle(k, []*storm1{s}, time.Now().Add(20*time.Second))
+	b, err := newFight(k, []*storm1{s}, time.Now().Add(20*time.Second))
 	must(err)
 	defer b.table.Close()
 	must(b.look())
@@ -585,22 +633,22 @@ func TestDotlocks(t *testing.T) {
 func TestReport(t *testing.T) {
 	const sweep = 9
 	all := []process{
-		{id: id{10, 1}, seen: 3, signalled: true, gone: true},
-		{id: id{11, 1}, seen: 3, stopped: true, gone: true},               // by somebody else
-		{id: id{12, 1}, seen: 9, state: 'D', signalled: true},             // and still there
-		{id: id{13, 1}, seen: 3, state: 'S', signalled: true, late: true}, // under another name
-		{id: id{14, 1}, seen: 9, denied: unix.EPERM},
-		{id: id{15, 1}, seen: 9, refused: "in containers"},
-		{id: id{16, 1}, seen: 3}, // gone before it was looked at
-		{id: id{17, 1}, seen: 9, unseen: unix.EMFILE},
+		{id: id{10, 1}, sweep: 3, sent: syscall.SIGKILL, stage: gone},
+		{id: id{11, 1}, sweep: 3, stage: gone},                                                     // ended by somebody else
+		{id: id{12, 1}, sweep: 9, state: 'D', sent: syscall.SIGKILL, stage: signalled},             // and still there
+		{id: id{13, 1}, sweep: 3, state: 'S', sent: syscall.SIGKILL, stage: signalled, late: true}, // under another name
+		{id: id{14, 1}, sweep: 9, denied: unix.EPERM},
+		{id: id{15, 1}, sweep: 9, claim: refused, why: inContainer},
+		{id: id{16, 1}, sweep: 3}, // gone before it was looked at
+		{id: id{17, 1}, sweep: 9, unseen: unix.EMFILE},
 	}
 	var out bytes.Buffer
 	err := filter.Acting{
 		Tool: "killstorm", Action: "kill", Host: "moscow", Now: func() time.Time { return now },
 		Fills: []rows.Column{rows.Killed, rows.Remaining},
 		Together: func(due []*filter.Due) {
-			s := storm{due: due[0], processes: all}
-			s.report(openSyslog("/nowhere/log"), sweep)
+			s := storm{due: due[0], processes: all, sweep: sweep}
+			s.report(syslog.Open("/nowhere/log", "killstorm"))
 		},
 	}.Run(filter.Env{In: strings.NewReader(header + due(4242, "imapd", "1")), Out: &out, Report: func(error) {}})
 	must(err)

@@ -1,0 +1,106 @@
+package killstorm
+
+import (
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"stormcheck/pkg/proc"
+)
+
+const (
+	stopSignal   = syscall.SIGSTOP
+	resumeSignal = syscall.SIGCONT
+	killSignal   = syscall.SIGKILL
+)
+
+// freezeGap is how long others have the processor between two sweeps that freeze.
+// They may use it to fork, so it is short; see also rest.
+const freezeGap = 100 * time.Microsecond
+
+// freezeFast is how long a storm's freeze has nearly all of the processor, and
+// freezeMost after what time it is killed though it goes on; a variable for tests.
+const freezeFast = time.Second
+
+var freezeMost = 5 * time.Second
+
+// freeze stops every process that the last sweep saw, and sweeps until it finds none
+// that is new. A storm that brings new ones for ever is killed while it does: fresh is
+// how many it found last.
+func (f *fight) freeze() (fresh int, err error) {
+	begin := time.Now()
+	for again := false; ; again = true {
+		fresh, _ = f.stop()
+		took := time.Since(begin)
+		if fresh == 0 && again && f.settled() || took > freezeMost || f.over() {
+			return fresh, nil
+		}
+		switch {
+		case took > freezeFast:
+			f.rest()
+		case f.unbound:
+			time.Sleep(max(freezeGap, f.took/20))
+		default:
+			time.Sleep(freezeGap)
+		}
+		if err := f.sweep(); err != nil {
+			return fresh, err
+		}
+	}
+}
+
+// stop stops what the last sweep saw and hasn't been stopped yet. It returns how many
+// processes it stopped, and how many of the sweep's there are to be dealt with: also
+// those that had gone when it came, for their children may be there.
+func (f *fight) stop() (stopped, left int) {
+	var fresh, there atomic.Int64
+	for _, s := range f.storms {
+		if f.begin(s) {
+			f.eachOf(s, func(s *storm, p *process, who *proc.Identity) { f.stopOne(s, p, who, &fresh, &there) })
+		}
+	}
+	return int(fresh.Load()), int(there.Load())
+}
+
+func (f *fight) stopOne(s *storm, p *process, who *proc.Identity, fresh, there *atomic.Int64) {
+	if p.sweep != s.sweep || p.stage == gone {
+		return
+	}
+	if p.claim == refused && p.why == otherUID {
+		f.reconsider(s, p, who)
+	}
+	if p.claim != ours {
+		return
+	}
+	there.Add(1)
+	if p.stage != seen || p.denied != nil {
+		return
+	}
+	h, err := f.open(p, who)
+	if err != nil {
+		p.missed(err)
+		return
+	}
+	defer h.Close()
+	switch p.refuse(s.refusal(p, who)); {
+	case p.claim == refused:
+		there.Add(-1)
+	case who.Kernel || !who.Leader || string(who.Comm) != s.comm: // it isn't what the sweep saw
+	default:
+		if p.got(stopSignal, h.Signal(stopSignal)); p.stage == frozen {
+			fresh.Add(1)
+		}
+	}
+}
+
+// reconsider looks again at a process that had another real uid: it may just have been
+// giving it up, as a server's child does that becomes the user's.
+func (f *fight) reconsider(s *storm, p *process, who *proc.Identity) {
+	h, err := f.open(p, who)
+	if err != nil {
+		p.missed(err)
+		return
+	}
+	p.refuse(s.refusal(p, who))
+	h.Close()
+}

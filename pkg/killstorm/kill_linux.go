@@ -1,0 +1,166 @@
+package killstorm
+
+import (
+	"sync/atomic"
+	"time"
+
+	"stormcheck/pkg/proc"
+)
+
+// lastGrace is how long the last to be killed at the deadline have to be gone.
+const lastGrace = 500 * time.Millisecond
+
+// sweepGap is the least between two sweeps: killstorm runs above all others, and what
+// it kills needs the processor to end.
+const sweepGap = time.Millisecond
+
+// patience is how long those that were killed have to be gone before the next sweep.
+const patience = 500 * time.Millisecond
+
+// ask sends the signal that isn't KILL to those that are there, and waits until they
+// have followed it, or the grace is over.
+func (f *fight) ask() {
+	if _, err := f.freeze(); err == nil {
+		f.send(f.Signal)
+	}
+	f.send(resumeSignal) // also if it came to nothing
+	for end := time.Now().Add(f.Grace); ; {
+		if f.anyFrozen() {
+			f.send(resumeSignal) // one couldn't be opened
+		}
+		if f.rest(); f.sweep() != nil || f.countAlive() == 0 || !time.Now().Before(end) || f.over() {
+			return
+		}
+	}
+}
+
+// rest gives the processor to others, for two thirds of the time while sweeps take long.
+func (f *fight) rest() { time.Sleep(max(sweepGap, 2*f.took)) }
+
+// kill kills all that are stopped, and all that come, until none is left. fresh of
+// them came last.
+func (f *fight) kill(fresh int) error {
+	f.killing = true
+	// One process that forks and ends all the time can slip past a sweep, so two
+	// in a row have to find none.
+	for empty := 0; empty < 2; {
+		f.send(killSignal)
+		if fresh > 0 || !f.await() {
+			f.rest()
+		}
+		err := f.sweep()
+		left, there := f.countAlive(), 0
+		if fresh, there = f.stop(); left+there == 0 {
+			empty++
+		} else {
+			empty = 0
+		}
+		if err != nil || f.over() {
+			f.finalKill()
+			return err
+		}
+	}
+	return nil
+}
+
+// send sends a signal to all that were stopped or signalled, and to no other: stop has
+// declined the rest. Their name may be another by now, they are the same processes;
+// but one that has run a setuid program since is no longer only the user's.
+func (f *fight) send(sig Signal) {
+	f.each(func(s *storm, p *process, who *proc.Identity) {
+		if p.stage == signalled || p.denied != nil || !p.touched() || !p.remains(s.sweep) {
+			return
+		}
+		h, err := f.open(p, who)
+		if err != nil {
+			p.missed(err)
+			return
+		}
+		switch p.refuse(s.refusal(p, who)); {
+		case p.claim == refused:
+			_ = h.Signal(resumeSignal) // it may have got there while it was being stopped
+			p.stage = seen
+		case sig == resumeSignal || !s.titled() || p.confirmed:
+			p.got(sig, h.Signal(sig))
+		}
+		h.Close()
+	})
+}
+
+// await waits until those that were killed have gone, one after the other, for
+// patience at most, for others may come. A sweep meanwhile would take from them the
+// processor that they need for it. It reports whether it has waited for any: it
+// doesn't any more once patience wasn't enough, for one that is stuck would delay all
+// others each time.
+func (f *fight) await() (waited bool) {
+	if f.stuck {
+		return false
+	}
+	end := time.Now().Add(patience)
+	for _, s := range f.storms {
+		for i := range s.processes {
+			for p := &s.processes[i]; p.stage == signalled && !f.hasGone(p); time.Sleep(sweepGap) {
+				if f.stuck = time.Now().After(end); f.stuck || f.over() {
+					return waited
+				}
+				waited = true
+			}
+		}
+	}
+	return waited
+}
+
+// hasGone looks whether a process has gone.
+func (f *fight) hasGone(p *process) bool {
+	h, err := f.open(p, &f.one)
+	if err == nil {
+		h.Close()
+	}
+	if err == proc.ErrGone {
+		p.stage = gone
+	}
+	return p.stage == gone
+}
+
+// finalKill kills all that are stopped, and gives them a moment to be gone. It tries
+// again what it can't open, and it goes on though the table can't be read: a process
+// that hasn't got the signal by the end would stay frozen.
+func (f *fight) finalKill() {
+	for begin := time.Now(); ; {
+		f.send(killSignal)
+		f.release(func(p *process) bool { return p.stage == frozen })
+		most := lastGrace
+		if f.anyFrozen() {
+			most = 10 * lastGrace
+		}
+		if f.countAlive() == 0 || time.Since(begin) >= most {
+			return
+		}
+		f.rest()
+		_ = f.sweep()
+	}
+}
+
+// countAlive looks at those that were stopped or signalled and that the last sweep
+// hasn't seen: they have gone, or have another name. It returns how many remain.
+func (f *fight) countAlive() (left int) {
+	var alive atomic.Int64
+	f.each(func(s *storm, p *process, who *proc.Identity) {
+		if !p.remains(s.sweep) {
+			return
+		}
+		if p.sweep != s.sweep {
+			h, err := f.open(p, who)
+			if err == proc.ErrGone {
+				p.stage = gone
+				return
+			}
+			if err == nil {
+				p.state = who.State
+				h.Close()
+			}
+		}
+		alive.Add(1)
+	})
+	return int(alive.Load())
+}

@@ -1,0 +1,216 @@
+package killstorm
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"stormcheck/pkg/account"
+	"stormcheck/pkg/filter"
+	"stormcheck/pkg/mailbox"
+	"stormcheck/pkg/rows"
+	"stormcheck/pkg/titles"
+)
+
+// A target is what a row is about.
+type target struct {
+	user  mailbox.User
+	owner account.Account // that the uid belongs to
+	comm  string          // any bytes
+
+	// How titles of processes of that uid and name are read, none if they aren't; and
+	// whom those must name that the row is about, "" for those that name no user.
+	rules titles.Rules
+	named string
+}
+
+// target returns whose processes a row is about, of which name, or why they must not be
+// ended.
+func (o Options) target(d *filter.Due) (t target, err error) {
+	if d.Row.Proc == "*" {
+		return t, filter.Note("a --total row names no process to kill")
+	}
+	if err := trimLimit(d.Lesser); err != nil {
+		return t, err
+	}
+	if t.user.Name, err = rows.Unescape(d.Row.User); err != nil {
+		return t, fmt.Errorf("user: %w", err)
+	}
+	if t.comm, err = rows.Unescape(d.Row.Proc); err != nil {
+		return t, fmt.Errorf("proc: %w", err)
+	}
+	owner := t.user.Name
+	if d.Row.Account != "" {
+		t.named = t.user.Name
+		if owner, err = rows.Unescape(d.Row.Account); err != nil {
+			return t, fmt.Errorf("account: %w", err)
+		}
+	}
+	a, err := account.Resolve(owner, uint32(d.Row.UID.N), d.Row.UID.Known)
+	if err != nil {
+		return t, err
+	}
+	t.owner = a
+	t.user.UID, t.user.Home, t.user.Account = a.UID, a.Home, d.Row.Account
+	if err := o.spares(t); err != nil {
+		return t, err
+	}
+	if t.rules, err = o.rules(d.Row, t.user.UID); err != nil {
+		return t, err
+	}
+	if o.RequireArchive {
+		return t, notSaved(d.Record)
+	}
+	return t, nil
+}
+
+// rules returns how titles of processes of a row's uid and name are read. The table must
+// be the one by which the row was made.
+func (o Options) rules(row rows.Row, uid uint32) (titles.Rules, error) {
+	if o.Titles == nil && row.Account != "" {
+		return nil, errors.New("no table of titles: the account's processes can't be told apart")
+	}
+	rules := o.Titles.For(uid, row.Proc)
+	switch {
+	case rules != nil:
+		return rules, o.Titles.Unchanged(row.Time.Time)
+	case row.Account != "":
+		return nil, errors.New("the table of titles says nothing of the account's processes of that name")
+	}
+	return nil, nil
+}
+
+// nobody is the uid of the account without rights, and of what has none in a
+// user namespace.
+const nobody = 65534
+
+// trimLimit refuses a limit that says nothing about how many have to end.
+func trimLimit(l rows.Limit) error {
+	if l != (rows.Limit{}) && l != (rows.Limit{Count: l.Count}) {
+		return errors.New("actions: trim needs a plain number of processes")
+	}
+	return nil
+}
+
+// Protected are the users of --protect: by uid, so that no second name of theirs leads
+// to them, and by name, in case the name service doesn't know the uid, and for users
+// that titles name.
+type Protected struct {
+	UIDs  map[uint32]bool
+	Names map[string]bool
+}
+
+// protect looks up the users of --protect, which are names or uids. All digits are both,
+// unless an account has that name. A name that no account has is a mistake, and would
+// protect nobody, unless titles may hold it.
+func protect(users []string, titled bool, report func(error)) (Protected, error) {
+	p := Protected{UIDs: map[uint32]bool{}, Names: map[string]bool{}}
+	for _, user := range users {
+		p.Names[user] = true
+		a, err := account.ByName(user)
+		uid, notUID := rows.ParseNumber(user)
+		switch {
+		case err == nil:
+			p.UIDs[a.UID] = true
+		case notUID == nil:
+			p.UIDs[uint32(uid)] = true
+		case errors.Is(err, account.ErrNone) && titled:
+		case errors.Is(err, account.ErrNone):
+			return p, filter.Usagef("--protect: %q: no such account", user)
+		default:
+			report(fmt.Errorf("--protect: %q: by name only: %w", user, err))
+		}
+	}
+	return p, nil
+}
+
+// spares says why processes of a target must not be ended, whatever their number:
+// those of protected users, root's, and those of system accounts, whose one uid runs
+// the service of everybody; but not those of one person, whom their titles name.
+func (o Options) spares(t target) error {
+	switch uid := t.user.UID; {
+	case o.Protect.UIDs[uid] || o.Protect.Names[t.user.Name]:
+		return filter.Note("a protected user's processes are left alone")
+	case uid == 0 && !o.AllowRoot:
+		return filter.Note("root's processes are left alone")
+	case uid != 0 && isSystem(t.owner) && !o.AllowSystem && t.named == "":
+		return filter.Note("a system account's processes are left alone")
+	}
+	return nil
+}
+
+// Uids that systemd gives to services for as long as they run, DynamicUser of
+// systemd.exec(5).
+const firstDynamic, lastDynamic = 61184, 65519
+
+// isSystem reports whether an account is the system's. A dynamic uid is, unless it
+// belongs to an account that lets its owner log in.
+func isSystem(a account.Account) bool {
+	if firstDynamic <= a.UID && a.UID <= lastDynamic {
+		known := a.Home != "" || a.Shell != ""
+		return !known || a.ForbidsLogin()
+	}
+	return a.UID < firstUserUID() || a.UID == nobody
+}
+
+// firstUserUID is UID_MIN of login.defs(5): accounts below it are the system's.
+func firstUserUID() uint32 {
+	const common = 1000
+	f, err := os.Open("/etc/login.defs")
+	if err != nil {
+		return common
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if words := strings.Fields(lines.Text()); len(words) >= 2 && words[0] == "UID_MIN" {
+			if n, err := rows.ParseNumber(words[1]); err == nil {
+				return uint32(n)
+			}
+		}
+	}
+	return common
+}
+
+// notSaved is the error of a row that was due for a copy of the mail which failed for
+// space or I/O, or that mailarchive has never seen.
+func notSaved(record *rows.Record) error {
+	_, due, _ := rows.FindAction(record.Get(rows.Actions), rows.ActionArchive)
+	if !due {
+		return nil
+	}
+	const archiver = "mailarchive"
+	handled := record.Get(rows.Archived) != ""
+	for _, m := range record.Messages(rows.Notes) {
+		handled = handled || m.Tool == archiver
+	}
+	for _, m := range record.Messages(rows.Errors) {
+		if m.Tool != archiver {
+			continue
+		}
+		handled = true
+		if _, noSpace := rows.ParseNoSpace(m.Text); noSpace || isLoss(m.Text) {
+			return errors.New(rows.FormatNotSaved(m.Text))
+		}
+	}
+	if !handled {
+		return errors.New(rows.FormatNotSaved("mailarchive has not seen the row"))
+	}
+	return nil
+}
+
+// isLoss reports whether the system had no space, or an input/output error.
+func isLoss(text string) bool {
+	for _, failure := range lost {
+		if strings.Contains(text, failure) {
+			return true
+		}
+	}
+	return false
+}
+
+// lost are failures of a copy that no user can bring about in place of a mailbox. With
+// any other a user could keep a storm.
+var lost = []string{syscall.ENOSPC.Error(), syscall.EDQUOT.Error(), syscall.EIO.Error(), syscall.EROFS.Error()}
