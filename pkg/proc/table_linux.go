@@ -315,6 +315,28 @@ func Now() uint64 {
 	return uint64(time.Duration(now.Nano()) / (time.Second / ticksPerSecond))
 }
 
+// Boot returns the time at which the boot clock was 0, as the wall clock has it now. It
+// differs from call to call only when the wall clock is set.
+func Boot() time.Time {
+	var boot time.Time
+	// Both clocks are read as one, or nearly: not with another process in between.
+	for least, try := time.Hour, 0; try < 10 && least > 10*time.Microsecond; try++ {
+		var before, wall, after unix.Timespec
+		_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &before)
+		_ = unix.ClockGettime(unix.CLOCK_REALTIME, &wall)
+		_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &after)
+		if took := time.Duration(after.Nano() - before.Nano()); took < least {
+			least, boot = took, time.Unix(0, wall.Nano()-(before.Nano()+after.Nano())/2)
+		}
+	}
+	return boot
+}
+
+// StartTime returns when a process with that Start was started. boot is from Boot.
+func StartTime(boot time.Time, start uint64) time.Time {
+	return boot.Add(time.Duration(start) * (time.Second / ticksPerSecond))
+}
+
 // Recent reports whether the process was started in the 60 s before now, which
 // is from Now.
 func (p *Process) Recent(now uint64) bool { return p.Start+60*ticksPerSecond >= now }

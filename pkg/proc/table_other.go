@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"time"
 
 	ps "github.com/mitchellh/go-ps"
 )
@@ -52,6 +53,12 @@ func (t *Table) Scan(visit func(worker int, p *Process)) error {
 
 // Now returns 0: start times aren't known here, and so nothing is recent.
 func Now() uint64 { return 0 }
+
+// Boot returns the zero time: start times aren't known here.
+func Boot() time.Time { return time.Time{} }
+
+// StartTime returns the zero time: start times aren't known here.
+func StartTime(time.Time, uint64) time.Time { return time.Time{} }
 
 // Recent reports false: start times aren't known here.
 func (*Process) Recent(uint64) bool { return false }

@@ -22,7 +22,7 @@ func largest(counts map[key]*tally) map[key]bool {
 			-cmp.Compare(counts[a].count, counts[b].count),
 			cmp.Compare(a.uid, b.uid),
 			cmp.Compare(a.user, b.user),
-			cmp.Compare(a.comm, b.comm))
+			cmp.Compare(a.name, b.name))
 	})
 	found := map[key]bool{}
 	for _, k := range keys[:min(len(keys), mostSeries)] {

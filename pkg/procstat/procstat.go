@@ -36,8 +36,8 @@ type Options struct {
 type key struct {
 	user  string
 	uid   uint32
-	comm  string
-	total bool // all names together
+	name  string // comm, or the program that a title names
+	total bool   // all names together
 }
 
 // proc returns the proc column.
@@ -45,31 +45,41 @@ func (k key) proc() string {
 	if k.total {
 		return "*"
 	}
-	return rows.EscapeName(k.comm)
+	return rows.EscapeName(k.name)
 }
 
 // tally is what is counted of a key.
 type tally struct {
 	count, zombies, recent int64
-	group                  *group // of those whose titles are read; nil for all others
+	oldest                 uint64 // the smallest Process.Start
+	parents                parents
+	comm                   string // of the processes, unless the tally is a sum
+	titled                 bool   // their titles are read: they aren't counted before
 }
 
-func (t *tally) add(u tally) {
+func (t *tally) add(u *tally) {
+	if u.count > 0 && (t.count == 0 || u.oldest < t.oldest) {
+		t.oldest = u.oldest
+	}
 	t.count += u.count
 	t.zombies += u.zombies
 	t.recent += u.recent
+	t.parents.merge(&u.parents)
 }
 
-// one returns the tally of one process.
-func one(p *proc.Process, now uint64) tally {
-	t := tally{count: 1}
+// addProcess counts a process.
+func (t *tally) addProcess(p *proc.Process, now uint64) {
+	if t.count == 0 || p.Start < t.oldest {
+		t.oldest = p.Start
+	}
+	t.count++
 	if p.Zombie {
-		t.zombies = 1
+		t.zombies++
 	}
 	if p.Recent(now) {
-		t.recent = 1
+		t.recent++
 	}
-	return t
+	t.parents.add(p.PPID, 1)
 }
 
 // Run writes a snapshot to out, of text each that is in it. If the table can't be seen
@@ -145,20 +155,21 @@ func (o Options) finish(start time.Time, all int64, found []rows.Row) scan {
 func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) (map[uint32]account.Account, error)) (scan, error) {
 	start := o.Now()
 	s.resolve(start)
-	now := proc.Now()
-	counts, spoken, err := count(table, s.titles, now)
+	now, boot := proc.Now(), proc.Boot()
+	c, err := count(table, s.titles, now)
 	if err != nil {
 		return scan{}, err
 	}
-	s.part(table, counts, spoken, now)
-	all := o.cut(counts)
+	s.part(table, c, now, names)
+	all := o.cut(c.counts)
 
-	accounts, err := names(uidsOf(counts))
+	accounts, err := names(uidsOf(c.counts))
 	if err != nil {
 		o.Report(err) // rows come out with the uid where there is no name
 	}
+	parents := c.parents()
 	var found []rows.Row
-	for k, t := range counts {
+	for k, t := range c.counts {
 		user := strconv.FormatUint(uint64(k.uid), 10)
 		if a, known := accounts[k.uid]; known {
 			user = a.Name
@@ -167,8 +178,10 @@ func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) 
 		if k.user != "" {
 			row.User, row.Account = rows.EscapeName(k.user), row.User
 		}
+		row.Parent = t.parents.most(parents)
 		if proc.Detailed {
 			row.Zombies, row.Recent = rows.Known(t.zombies), rows.Known(t.recent)
+			row.Oldest = rows.Timestamp{Time: proc.StartTime(boot, t.oldest).UTC().Truncate(time.Second)}
 		}
 		found = append(found, row)
 	}
@@ -212,50 +225,86 @@ func addTotals(counts map[key]*tally) {
 		if totals[total] == nil {
 			totals[total] = &tally{}
 		}
-		totals[total].add(*t)
+		totals[total].add(t)
 	}
 	maps.Copy(counts, totals)
 }
 
-// count scans the table. Kernel threads are nobody's processes and left out. It returns
-// those too who may say whom they serve.
-func count(table *proc.Table, says *titles.Table, now uint64) (map[key]*tally, []speaker, error) {
-	parts := make([]map[key]*tally, proc.Workers())
-	spoken := make([][]speaker, proc.Workers())
+// A census is what a scan has found.
+type census struct {
+	counts map[key]*tally
+	titled []speaker    // those whose titles may say more: not counted yet
+	seen   [][]sighting // all, by worker
+}
+
+// A sighting is a process that a scan has seen.
+type sighting struct {
+	pid int
+	of  *tally // which has its name
+}
+
+// count scans the table. Kernel threads are nobody's processes and left out.
+func count(table *proc.Table, says *titles.Table, now uint64) (*census, error) {
+	parts := make([]census, proc.Workers())
+	seen := make([][]sighting, proc.Workers())
 	for i := range parts {
-		parts[i] = map[key]*tally{}
+		parts[i].counts = map[key]*tally{}
 	}
 	err := table.Scan(func(worker int, p *proc.Process) {
+		part := &parts[worker]
 		if p.Kernel {
+			seen[worker] = append(seen[worker], sighting{p.PID, &tally{comm: string(p.Comm)}})
 			return
 		}
-		counts := parts[worker]
-		t := counts[key{uid: p.UID, comm: string(p.Comm)}] // the compiler makes no copy for this
+		t := part.counts[key{uid: p.UID, name: string(p.Comm)}] // the compiler makes no copy for this
 		if t == nil {
-			k := key{uid: p.UID, comm: string(p.Comm)}
-			t = &tally{group: newGroup(k, says)}
-			counts[k] = t
+			k := key{uid: p.UID, name: string(p.Comm)}
+			t = &tally{comm: k.name, titled: says.Concerns(k.uid, k.proc())}
+			part.counts[k] = t
 		}
-		t.add(one(p, now))
-		if t.group != nil {
-			spoken[worker] = append(spoken[worker], newSpeaker(t.group, p))
+		seen[worker] = append(seen[worker], sighting{p.PID, t})
+		if t.titled {
+			part.titled = append(part.titled, newSpeaker(t.comm, p))
+		} else {
+			t.addProcess(p, now)
 		}
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	total := parts[0]
+	total.seen = seen
 	for _, part := range parts[1:] {
-		for k, t := range part {
-			if sum := total[k]; sum != nil {
-				sum.add(*t)
+		total.titled = append(total.titled, part.titled...)
+		for k, t := range part.counts {
+			if sum := total.counts[k]; sum != nil {
+				sum.add(t)
 			} else {
-				total[k] = t
+				total.counts[k] = t
 			}
 		}
 	}
-	if len(total) == 0 {
-		return nil, nil, errors.New("/proc: no process to be seen, not even this one")
+	if len(total.counts) == 0 {
+		return nil, errors.New("/proc: no process to be seen, not even this one")
 	}
-	return total, slices.Concat(spoken...), nil
+	return &total, nil
+}
+
+// parents returns the names of the most frequent parents of all counts. A parent that
+// ended before the scan came to it has none.
+func (c *census) parents() map[int]string {
+	names := map[int]string{}
+	for _, t := range c.counts {
+		if pid, n := t.parents.largest(); n > 0 {
+			names[pid] = ""
+		}
+	}
+	for _, part := range c.seen {
+		for _, s := range part {
+			if _, wanted := names[s.pid]; wanted {
+				names[s.pid] = s.of.comm
+			}
+		}
+	}
+	return names
 }

@@ -70,7 +70,7 @@ func (r *textReader) takeSnapshot(form *form, take func(scan) error) (more bool,
 		if counts[k] == nil {
 			counts[k] = &tally{}
 		}
-		counts[k].add(t)
+		counts[k].add(&t)
 	}
 	return more, take(r.scan(start, counts, form.stated))
 }
@@ -290,7 +290,7 @@ func (f *form) process(line string) (k key, t tally, err error) {
 	if state == "" || state[0] == 'Z' {
 		name = strings.TrimSuffix(name, " <defunct>")
 	}
-	return key{user: user, comm: name}, t, nil
+	return key{user: user, name: name}, t, nil
 }
 
 // split divides a line where the name begins: below its header, with a blank before it.

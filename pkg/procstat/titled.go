@@ -2,8 +2,11 @@ package procstat
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
+	"stormcheck/pkg/account"
 	"stormcheck/pkg/proc"
 	"stormcheck/pkg/titles"
 )
@@ -12,35 +15,21 @@ import (
 // tests.
 var titlesTake = 2 * time.Second
 
-// A group are processes of one account and name whose titles may say whom they serve.
-type group struct {
-	key
-	rules titles.Rules
-}
-
-// newGroup returns the group of a key, nil where the table says nothing of it.
-func newGroup(k key, says *titles.Table) *group {
-	if rules := says.For(k.uid, k.proc()); rules != nil {
-		return &group{k, rules}
-	}
-	return nil
-}
-
-// A speaker is a process of a group.
+// A speaker is a process whose title may name its user or its program.
 type speaker struct {
-	*group
+	comm string
 	proc.Process
 }
 
-func newSpeaker(g *group, p *proc.Process) speaker {
-	s := speaker{g, *p}
+func newSpeaker(comm string, p *proc.Process) speaker {
+	s := speaker{comm, *p}
 	s.Comm = nil // which the scan uses again
 	return s
 }
 
-// speakers finds out whom processes serve that run under one account.
+// speakers finds out what processes say in their titles.
 type speakers struct {
-	titles   *titles.Table // nil: none says
+	titles   *titles.Table // nil: nothing
 	report   func(error)
 	resolved time.Time // when the table's accounts were looked up
 	reader   proc.TitleReader
@@ -57,31 +46,86 @@ func (s *speakers) resolve(now time.Time) {
 	}
 }
 
-// part moves those of whom a title says whose they are from the account's counts to
-// that user's. All others stay there.
-func (s *speakers) part(table *proc.Table, counts map[key]*tally, all []speaker, now uint64) {
-	of, users := make([]proc.Process, len(all)), make([]string, len(all))
-	for i := range all {
-		of[i] = all[i].Process
+// part counts the processes with titles: each as the user and the program that its title
+// names, or as the account's own under its comm.
+func (s *speakers) part(table *proc.Table, c *census, now uint64, names func([]uint32) (map[uint32]account.Account, error)) {
+	if len(c.titled) == 0 {
+		return
 	}
-	unread := s.reader.Read(table, of, titlesTake, func(i int, title []byte) { users[i] = all[i].rules.User(title) })
+	said := s.read(table, c.titled, s.rules(c.titled, names))
+	programs := map[key]titles.Programs{}
+	for i, p := range c.titled {
+		group := key{uid: p.UID, name: p.comm}
+		if programs[group] == nil {
+			programs[group] = titles.Programs{}
+		}
+		programs[group][said[i].Proc]++
+	}
+	for group, all := range programs {
+		programs[group] = all.Standing()
+	}
+	for i := range c.titled {
+		p := &c.titled[i]
+		k := key{user: said[i].User, uid: p.UID, name: p.comm}
+		if _, stands := programs[key{uid: p.UID, name: p.comm}][said[i].Proc]; stands {
+			k.name = said[i].Proc
+		}
+		t := c.counts[k]
+		if t == nil {
+			t = &tally{}
+			c.counts[k] = t
+		}
+		t.addProcess(&p.Process, now)
+	}
+	for k, t := range c.counts {
+		if t.count == 0 {
+			delete(c.counts, k)
+		}
+	}
+}
+
+// rules returns the rules for each group of processes.
+func (s *speakers) rules(all []speaker, names func([]uint32) (map[uint32]account.Account, error)) map[key]titles.Rules {
+	sizes := map[key]int{}
+	for i := range all {
+		sizes[key{uid: all[i].UID, name: all[i].comm}]++
+	}
+	var accounts map[uint32]account.Account
+	if s.titles.NeedsNames() {
+		uids := map[uint32]bool{}
+		for k := range sizes {
+			uids[k.uid] = true
+		}
+		var err error
+		if accounts, err = names(slices.Sorted(maps.Keys(uids))); err != nil {
+			s.report(err)
+		}
+	}
+	rules := map[key]titles.Rules{}
+	for k, size := range sizes {
+		a := accounts[k.uid]
+		a.UID = k.uid
+		rules[k] = s.titles.RulesOf(a, k.proc()).Of(size)
+	}
+	return rules
+}
+
+// read returns what each process says.
+func (s *speakers) read(table *proc.Table, all []speaker, rules map[key]titles.Rules) []titles.Saying {
+	said := make([]titles.Saying, len(all))
+	var (
+		of    []proc.Process
+		index []int
+		each  []titles.Rules
+	)
+	for i := range all {
+		if r := rules[key{uid: all[i].UID, name: all[i].comm}]; r != nil {
+			of, index, each = append(of, all[i].Process), append(index, i), append(each, r)
+		}
+	}
+	unread := s.reader.Read(table, of, titlesTake, func(i int, title []byte) { said[index[i]] = each[i].Read(title) })
 	if unread > 0 {
 		s.report(fmt.Errorf("%d process titles not read within %s: counted as their account's", unread, titlesTake))
 	}
-	for i, user := range users {
-		if user == "" {
-			continue
-		}
-		from, to := all[i].key, all[i].key
-		to.user = user
-		p := one(&all[i].Process, now)
-		if counts[to] == nil {
-			counts[to] = &tally{}
-		}
-		counts[to].add(p)
-		counts[from].add(tally{count: -p.count, zombies: -p.zombies, recent: -p.recent})
-		if counts[from].count == 0 {
-			delete(counts, from)
-		}
-	}
+	return said
 }

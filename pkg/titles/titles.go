@@ -1,20 +1,25 @@
-// Package titles tells people apart who share an account: by what their processes say
-// of themselves, where the administrator's table, storm.titles(5), says how to read it.
+// Package titles reads what processes say of themselves as the administrator's table,
+// storm.titles(5), has it: which of several people behind one account a process serves,
+// and which program runs behind an interpreter.
 package titles
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/account"
+	"stormcheck/pkg/rows"
 	"stormcheck/pkg/table"
 	"stormcheck/pkg/trusted"
 )
@@ -32,10 +37,12 @@ type Table struct {
 
 // A rule is one row of the table.
 type rule struct {
-	account string
-	proc    table.Pattern
-	title   *regexp.Regexp
-	user    int // the group of title that is the user
+	account  string        // as the table has it
+	accounts table.Pattern // if it is a pattern
+	proc     table.Pattern
+	title    *regexp.Regexp
+	user     int // the group of title that is the user, 0 if it has none
+	program  int // the group of title that is the program, 0 if it has none
 
 	uid   uint32 // the account's, once it is known
 	known bool
@@ -94,40 +101,47 @@ func (t *Table) readRule(_ int, cells []string) (faults []error) {
 		var err error
 		switch cell := cells[i]; column {
 		case "account":
-			if r.account = cell; cell == "" {
+			switch r.account = cell; {
+			case cell == "":
 				err = errors.New("empty")
+			case strings.ContainsAny(cell, "*?[|"):
+				r.accounts, err = table.Compile(cell)
 			}
 		case "proc":
 			r.proc, err = table.Compile(cell)
 		case "title":
-			r.title, r.user, err = compileTitle(cell)
+			err = r.compileTitle(cell)
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", column, err))
 		}
 	}
+	if r.accounts != nil && r.user > 0 {
+		faults = append(faults, fmt.Errorf("account: %q: with a group (?P<user>...) it must be one account: else one could speak for another", r.account))
+	}
 	t.rules = append(t.rules, r)
 	return faults
 }
 
-// compileTitle reads an expression with one group named user.
-func compileTitle(cell string) (title *regexp.Regexp, user int, err error) {
-	if title, err = regexp.Compile(cell); err != nil {
-		return nil, 0, err
+// compileTitle reads an expression with a group named user, or proc, or both.
+func (r *rule) compileTitle(cell string) (err error) {
+	if r.title, err = regexp.Compile(cell); err != nil {
+		return err
 	}
-	for i, name := range title.SubexpNames() {
-		switch {
-		case name != "user":
-		case user > 0:
-			return nil, 0, fmt.Errorf("%q: two groups (?P<user>...)", cell)
+	groups := map[string]*int{"user": &r.user, "proc": &r.program}
+	for i, name := range r.title.SubexpNames() {
+		switch group := groups[name]; {
+		case group == nil:
+		case *group > 0:
+			return fmt.Errorf("%q: two groups (?P<%s>...)", cell, name)
 		default:
-			user = i
+			*group = i
 		}
 	}
-	if user == 0 {
-		return nil, 0, fmt.Errorf("%q: no group (?P<user>...)", cell)
+	if r.user == 0 && r.program == 0 {
+		return fmt.Errorf("%q: no group (?P<user>...) or (?P<proc>...)", cell)
 	}
-	return title, user, nil
+	return nil
 }
 
 // Resolve asks the name service for the uids of the accounts that the table is about.
@@ -142,6 +156,9 @@ func (t *Table) Resolve() error {
 	var failed []error
 	for i := range t.rules {
 		r := &t.rules[i]
+		if r.accounts != nil {
+			continue
+		}
 		a, asked := answers[r.account]
 		if !asked {
 			if a.Account, a.err = account.ByName(r.account); a.err != nil {
@@ -156,37 +173,131 @@ func (t *Table) Resolve() error {
 	return errors.Join(failed...)
 }
 
+// Concerns reports whether there may be rules for processes of a uid, whatever the name
+// of its account, and of a name, escaped as the stream has it.
+func (t *Table) Concerns(uid uint32, proc string) bool {
+	if t == nil {
+		return false
+	}
+	for i := range t.rules {
+		if r := &t.rules[i]; (r.accounts != nil || r.known && r.uid == uid) && r.proc.Match(proc) {
+			return true
+		}
+	}
+	return false
+}
+
+// NeedsNames reports whether RulesOf needs names of accounts: not if every account of the
+// table is one account or all.
+func (t *Table) NeedsNames() bool {
+	return slices.ContainsFunc(t.rules, func(r rule) bool { return r.accounts != nil && !r.accounts.Covers(all) })
+}
+
+var all, _ = table.Compile("*")
+
 // Rules are what a table says of one account's processes of one name.
 type Rules []*rule
 
-// For returns the rules for processes of a uid and a name, escaped as the stream has
-// it. Mostly there are none.
-func (t *Table) For(uid uint32, proc string) (rules Rules) {
+// RulesOf returns the rules for processes of an account, whose name is empty if it has none,
+// and of a name, escaped as the stream has it. Mostly there are none.
+func (t *Table) RulesOf(a account.Account, proc string) (rules Rules) {
 	if t == nil {
 		return nil
 	}
+	name := rows.EscapeName(a.Name)
+	if name == "" {
+		name = strconv.FormatUint(uint64(a.UID), 10)
+	}
 	for i := range t.rules {
-		if r := &t.rules[i]; r.known && r.uid == uid && r.proc.Match(proc) {
+		r := &t.rules[i]
+		if r.accounts == nil && !(r.known && r.uid == a.UID) || r.accounts != nil && !r.accounts.Match(name) {
+			continue
+		}
+		if r.proc.Match(proc) {
 			rules = append(rules, r)
 		}
 	}
 	return rules
 }
 
-// User returns whom a title names: what the group user of the first expression that
-// matches holds. It is "" where none does, and where that one's group holds nothing.
-// It is any text that a stranger may have chosen.
-func (rules Rules) User(title []byte) string {
+// For returns the rules for processes of a uid and a name that name users.
+func (t *Table) For(uid uint32, proc string) Rules {
+	return slices.DeleteFunc(t.RulesOf(account.Account{UID: uid}, proc), func(r *rule) bool { return r.user == 0 })
+}
+
+// User returns the user that a title names, "" if it names none.
+func (rules Rules) User(title []byte) string { return rules.Read(title).User }
+
+// least is the smallest number of processes that make a program a name of its own.
+const least = 5
+
+// Of returns the rules that matter for so many processes: none if titles could only name
+// programs and there are too few for one.
+func (rules Rules) Of(processes int) Rules {
+	if processes < least && !slices.ContainsFunc(rules, func(r *rule) bool { return r.user > 0 }) {
+		return nil
+	}
+	return rules
+}
+
+// A Saying is what a title says of its process. It is any text that a stranger may have
+// chosen.
+type Saying struct {
+	User string // "" if it names none
+	Proc string // the program; "" if it names none
+}
+
+// Read returns what a title says: the groups of the first expression that matches. What
+// a group doesn't hold the title doesn't say.
+func (rules Rules) Read(title []byte) (s Saying) {
 	for _, r := range rules {
-		if found := r.title.FindSubmatchIndex(title); found != nil {
-			from, to := found[2*r.user], found[2*r.user+1]
-			if from < 0 {
+		found := r.title.FindSubmatchIndex(title)
+		if found == nil {
+			continue
+		}
+		group := func(n int) string {
+			if n == 0 || found[2*n] < 0 {
 				return ""
 			}
-			return string(title[from:to])
+			return string(title[found[2*n]:found[2*n+1]])
 		}
+		return Saying{User: group(r.user), Proc: programName(group(r.program))}
 	}
-	return ""
+	return s
+}
+
+// maxProgram is the longest name of a program, in bytes.
+const maxProgram = 64
+
+// programName returns the name of a program from its path: its last component. It is ""
+// for text with a blank, for that holds arguments, which may be secrets.
+func programName(text string) string {
+	name := text[strings.LastIndexByte(text, '/')+1:]
+	if strings.ContainsAny(text, " \t\n") || len(name) > maxProgram {
+		return ""
+	}
+	return name
+}
+
+// Programs are the names of programs in the titles of one account's processes of one
+// comm, and how many processes have each.
+type Programs map[string]int64
+
+// mostPrograms is how many programs of one account and comm have a name of their own.
+const mostPrograms = 5
+
+// Standing returns the programs that have a name of their own in the stream: the five
+// most frequent that have five processes or more. The processes of all others stay under
+// their comm, so that nobody hides a storm under many names.
+func (p Programs) Standing() Programs {
+	names := slices.Collect(maps.Keys(p))
+	names = slices.DeleteFunc(names, func(name string) bool { return name == "" || p[name] < least })
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(-cmp.Compare(p[a], p[b]), cmp.Compare(a, b)) })
+	standing := Programs{}
+	for _, name := range names[:min(len(names), mostPrograms)] {
+		standing[name] = p[name]
+	}
+	return standing
 }
 
 // Unchanged returns an error unless the table is the one that was loaded, and was so
