@@ -239,15 +239,59 @@ func TestTotal(t *testing.T) {
 	}
 }
 
+func TestParents(t *testing.T) {
+	names := map[int]string{1: "systemd", 7: "a:b,c", 812: "imap-login"}
+	for _, c := range []struct {
+		of   [][]int // the parents of the processes that each worker saw
+		want string
+	}{
+		{[][]int{{812, 812, 1}, {812}}, "3:812:imap-login"},
+		{[][]int{{1, 812, 812}, {1, 1}}, "3:1:systemd"},
+		{[][]int{{812, 1}, {1, 812}}, "2:1:systemd"}, // of several the smallest PID
+		{[][]int{{7}}, `1:7:a\x3ab\x2cc`},
+		{[][]int{{0, 0, 812}, {0}}, "1:812:imap-login"}, // without one in this namespace
+		{[][]int{{0}, {}}, ""},
+		{[][]int{{99, 99}, {1}}, "2:99:"}, // it has ended during the scan
+	} {
+		var sum tally
+		for _, part := range c.of {
+			var worker tally
+			for _, pid := range part {
+				worker.addProcess(&proc.Process{PPID: pid}, 0)
+			}
+			sum.add(&worker)
+		}
+		if got := sum.parents.most(names).String(); got != c.want {
+			t.Errorf("%v: %s; want %s", c.of, got, c.want)
+		}
+	}
+}
+
+// The oldest of a sum is that of all parts that have any process.
+func TestOldest(t *testing.T) {
+	var sum, none tally
+	for _, start := range [][]uint64{{500, 400}, {300, 900}, {}, {800}} {
+		var part tally
+		for _, s := range start {
+			part.addProcess(&proc.Process{Start: s}, 0)
+		}
+		sum.add(&part)
+	}
+	sum.add(&none)
+	if none.add(&sum); sum.oldest != 300 || none.oldest != 300 || none.count != 5 {
+		t.Errorf("%+v, %+v", sum, none)
+	}
+}
+
 // The name service is asked first for the largest counts.
 func TestLargestAreAskedForFirst(t *testing.T) {
 	counts := map[key]*tally{}
 	for uid := range uint32(400) {
-		counts[key{uid: 100000 + uid, comm: "x"}] = &tally{count: 7}
+		counts[key{uid: 100000 + uid, name: "x"}] = &tally{count: 7}
 	}
-	counts[key{uid: 2000, comm: "imapd"}] = &tally{count: 404}
-	counts[key{uid: 2000, comm: "bash"}] = &tally{count: 1}
-	counts[key{uid: 3000, comm: "imapd"}] = &tally{count: 8}
+	counts[key{uid: 2000, name: "imapd"}] = &tally{count: 404}
+	counts[key{uid: 2000, name: "bash"}] = &tally{count: 1}
+	counts[key{uid: 3000, name: "imapd"}] = &tally{count: 8}
 	if got := uidsOf(counts); len(got) != 402 || !slices.Equal(got[:4], []uint32{2000, 3000, 100000, 100001}) {
 		t.Errorf("%v", got)
 	}
@@ -316,6 +360,7 @@ func TestTable(t *testing.T) {
 	if err := os.WriteFile(path, text, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	begun := time.Now()
 	for range 3 {
 		cmd := exec.Command(path, "60")
 		if err := cmd.Start(); err != nil {
@@ -337,6 +382,13 @@ func TestTable(t *testing.T) {
 	}
 	if row.Count != rows.Known(3) || row.UID != rows.Known(int64(uid)) || row.Zombies != rows.Known(0) || row.Recent != rows.Known(3) || row.Account != "" {
 		t.Errorf("%+v", row)
+	}
+	own, err := os.ReadFile("/proc/self/comm")
+	if want := (rows.Parentage{Count: 3, PID: int64(os.Getpid()), Name: strings.TrimSpace(string(own))}); err == nil && row.Parent != want {
+		t.Errorf("parent %s; want %s", row.Parent, want)
+	}
+	if before, after := row.Oldest.Sub(begun), time.Since(row.Oldest.Time); before < -time.Second || after < 0 || row.Oldest.Nanosecond() != 0 {
+		t.Errorf("oldest %s; they were started after %s", row.Oldest, begun)
 	}
 	if row.Time.Location() != time.UTC || time.Since(row.Time.Time) > time.Minute {
 		t.Errorf("time %s", row.Time)

@@ -248,8 +248,13 @@ func TestStandingSkipsBeats(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	var reports []error
 	out := writerFunc(func(p []byte) (int, error) { time.Sleep(5 * time.Millisecond); return len(p), nil })
-	time.AfterFunc(300*time.Millisecond, stop)
-	err := Stand(ctx, Options{Min: 1, Now: time.Now, Report: func(err error) { reports = append(reports, err) }}, time.Millisecond, out)
+	defer stop()
+	time.AfterFunc(time.Minute, stop)
+	report := func(err error) {
+		reports = append(reports, err)
+		time.AfterFunc(50*time.Millisecond, stop)
+	}
+	err := Stand(ctx, Options{Min: 1, Now: time.Now, Report: report}, time.Millisecond, out)
 	if err != nil || len(reports) != 1 || reports[0].Error() != "a snapshot takes longer than 1ms: beats are skipped" {
 		t.Errorf("%v; reported %v", err, reports)
 	}
