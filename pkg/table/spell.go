@@ -14,12 +14,19 @@ func Quote(text string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "|", `\|`).Replace(text)
 }
 
-// Spells reports whether a pattern contains the name, escaped as the stream has it, as
-// an alternative without a wildcard.
-func (g Pattern) Spells(name string) bool {
-	return slices.ContainsFunc(g, func(a Alternative) bool {
+// Spells reports whether a row of limits spells the process name proc, escaped as the
+// stream has it: as an alternative without a wildcard of its proc pattern. rule is the
+// cell of the column rule; its user pattern ends at the first slash.
+func Spells(rule, proc string) bool {
+	patterns, err := rows.Unescape(rule)
+	if err != nil {
+		return false
+	}
+	_, pattern, _ := strings.Cut(patterns, "/")
+	compiled, err := Compile(pattern)
+	return err == nil && slices.ContainsFunc(compiled, func(a Alternative) bool {
 		text, plain := a.Plain()
-		return plain && text == name
+		return plain && text == proc
 	})
 }
 

@@ -147,14 +147,14 @@ func Cause(err error) error {
 // List returns the names in a directory of files that steer a tool, sorted. If root
 // runs it, the directory must be one that can stand above a file for Open.
 func List(dir string) ([]string, error) {
-	if os.Geteuid() == 0 {
-		if err := checkAbove(dir + "/."); err != nil {
-			return nil, fmt.Errorf("%s: %w", dir, Cause(err))
-		}
-	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, Cause(err))
+	}
+	if os.Geteuid() == 0 {
+		if err := checkAbove(dir + "/."); err != nil {
+			return nil, err
+		}
 	}
 	names := make([]string, len(entries))
 	for i, entry := range entries {
