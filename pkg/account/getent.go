@@ -1,20 +1,17 @@
 package account
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"slices"
+	"stormcheck/pkg/child"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	"stormcheck/pkg/proc"
 )
 
 // A key is what the name service is asked for: a name or, if that is empty, a uid.
@@ -123,8 +120,7 @@ func ask(keys []key) map[key]answer {
 		}
 		return answers
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), deadline)
-	defer cancel()
+	until := time.Now().Add(deadline)
 	waiting := make(chan []key)
 	var (
 		mutex sync.Mutex
@@ -136,7 +132,7 @@ func ask(keys []key) map[key]answer {
 		go func() {
 			defer all.Done()
 			for part := range waiting {
-				accounts, err := question(ctx, getent, part)
+				accounts, err := question(until, getent, part)
 				mutex.Lock()
 				settle(answers, part, accounts, err)
 				mutex.Unlock()
@@ -181,12 +177,12 @@ func settle(answers map[key]answer, part []key, accounts []Account, err error) {
 }
 
 // question asks getent for keys, all in one call.
-func question(ctx context.Context, getent string, keys []key) (accounts []Account, err error) {
+func question(until time.Time, getent string, keys []key) (accounts []Account, err error) {
 	args := []string{"passwd"}
 	for _, k := range keys {
 		args = append(args, k.String())
 	}
-	out, err := output(ctx, getent, args...)
+	out, err := output(until, getent, args...)
 	for line := range strings.Lines(out) {
 		if a, ok := parse(line); ok {
 			accounts = append(accounts, a)
@@ -194,7 +190,7 @@ func question(ctx context.Context, getent string, keys []key) (accounts []Accoun
 	}
 	var exit *exec.ExitError
 	switch {
-	case ctx.Err() != nil:
+	case errors.Is(err, child.ErrLate) || errors.Is(err, child.ErrStuck):
 		err = fmt.Errorf("name service: no answer within %s", deadline)
 	case errors.As(err, &exit) && exit.ExitCode() == 2: // getent(1): a key isn't there
 		err = nil
@@ -210,12 +206,10 @@ func idOf(name string) (uint32, error) {
 	if id == "" {
 		return 0, ErrNone
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), deadline)
-	defer cancel()
-	out, err := output(ctx, id, "-u", "--", name)
+	out, err := output(time.Now().Add(deadline), id, "-u", "--", name)
 	var exit *exec.ExitError
 	switch {
-	case ctx.Err() != nil:
+	case errors.Is(err, child.ErrLate) || errors.Is(err, child.ErrStuck):
 		return 0, fmt.Errorf("name service: no answer within %s", deadline)
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
 		return 0, ErrNone
@@ -229,34 +223,23 @@ func idOf(name string) (uint32, error) {
 	return uint32(uid), nil
 }
 
-// output runs a program and returns what it printed. If no process can be made it tries
-// again until ctx ends: the questions asked beside it may take the last ones.
-func output(ctx context.Context, path string, args ...string) (string, error) {
-	for ctx.Err() == nil {
-		out, err := run(ctx, path, args...)
+// mostAnswered is how many bytes of an answer are read: entries of 1,000 keys have
+// about a tenth of it.
+const mostAnswered = 1 << 20
+
+// output runs a program, which is killed at a time, and returns what it printed. If no
+// process can be made it tries again until then: the questions asked beside it may take
+// the last ones.
+func output(until time.Time, path string, args ...string) (string, error) {
+	out := &child.Output{First: mostAnswered}
+	for time.Now().Before(until) {
+		err := child.Run(child.Command{Path: path, Args: args, Stdout: out, Limit: max(time.Until(until), time.Millisecond), NormalPriority: true})
 		if !errors.Is(err, syscall.EAGAIN) {
-			return out, err
+			return out.String(), err
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return "", ctx.Err()
-}
-
-// run runs a program and returns what it printed. When ctx ends, all that the program
-// has started is killed; a process that got away keeps the pipe open for a second at
-// most.
-func run(ctx context.Context, path string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	var out bytes.Buffer
-	cmd.Stdout = &out
-	err := proc.AtNormalPriority(cmd.Start)
-	if err == nil {
-		err = cmd.Wait()
-	}
-	return out.String(), err
+	return "", child.ErrLate
 }
 
 // firstOf returns the first path that exists, or "".

@@ -3,11 +3,11 @@ package alertmail
 import (
 	"fmt"
 	"io"
-	"net"
 	"time"
 
 	"stormcheck/pkg/rows"
 	"stormcheck/pkg/state"
+	"stormcheck/pkg/syslog"
 )
 
 // A phase is how far the delivery of a message is.
@@ -316,14 +316,9 @@ func (a *alerter) hourly(d *delivery, err error) {
 	a.syslog(err)
 }
 
-// syslog writes a line to the system's log, with a deadline, for that may be sick too.
+// syslog writes a line to the system's log. If it can't, stderr has the line.
 func (a *alerter) syslog(err error) {
-	const daemonError = 3<<3 | 3 // facility and severity; RFC 5424, 6.2.1
-	socket, dialed := net.DialTimeout("unixgram", a.Syslog, time.Second)
-	if dialed != nil {
-		return // there is none, and stderr has it
-	}
-	defer socket.Close()
-	_ = socket.SetWriteDeadline(time.Now().Add(time.Second))
-	_, _ = fmt.Fprintf(socket, "<%d>alertmail[%d]: %s", daemonError, a.PID, rows.Printable(err.Error()))
+	log := syslog.Open(a.Syslog, "alertmail")
+	defer log.Close()
+	log.Send(syslog.Error, rows.Printable(err.Error()))
 }

@@ -2,43 +2,50 @@ package alertmail
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"stormcheck/pkg/child"
 	"strconv"
 	"strings"
 	"time"
-
-	"stormcheck/pkg/proc"
-	"stormcheck/pkg/trusted"
 )
 
 // journal searches the journal of systemd, the newest entry first, so that what a
 // bound cuts off is the oldest. Fields don't say what an entry is about, for
 // Dovecot logs through a process of its own; the text does.
 func (s *search) journal() error {
-	ctx, cancel := context.WithDeadline(context.Background(), s.until)
-	defer cancel()
-	cmd := killable(ctx, "journalctl", "--quiet", "--no-pager", "--reverse", "--output=json",
-		"--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM", fmt.Sprintf("--since=@%d", s.from.Unix()))
-	said := &head{size: 200}
-	cmd.Stderr = said
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = proc.AtNormalPriority(cmd.Start)
-	}
+	out, in, err := os.Pipe()
 	if err != nil {
-		return fmt.Errorf("journalctl: %w", startCause(err))
+		return err
+	}
+	defer out.Close()
+	_ = out.SetReadDeadline(s.until)
+	said := &child.Output{First: 200}
+	journalctl, err := child.Start(child.Command{
+		Path: "journalctl",
+		Args: []string{"--quiet", "--no-pager", "--reverse", "--output=json",
+			"--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM", fmt.Sprintf("--since=@%d", s.from.Unix())},
+		Stdout: in, Stderr: said, Limit: max(time.Until(s.until), time.Millisecond), NormalPriority: true,
+	})
+	in.Close()
+	if err != nil {
+		return fmt.Errorf("journalctl: %w", err)
 	}
 	ended := s.entries(bufio.NewReaderSize(out, longestLine))
-	late := ctx.Err() != nil
-	cancel()
-	err = cmd.Wait()
+	late := !time.Now().Before(s.until)
+	if !ended {
+		journalctl.Kill()
+	}
+	err = journalctl.Wait()
 	switch {
+	case errors.Is(err, child.ErrStuck):
+		return errors.New("journal: doesn't answer")
 	case late || !ended && len(s.open()) > 0:
 		return errBound
-	case ended && err != nil && !cmd.ProcessState.Success():
-		return fmt.Errorf("journalctl: %w: %q", trusted.Cause(err), strings.TrimSpace(string(said.text)))
+	case ended && err != nil:
+		return fmt.Errorf("journalctl: %w: %q", err, strings.TrimSpace(said.String()))
 	}
 	return nil
 }

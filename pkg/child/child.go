@@ -99,7 +99,7 @@ func Start(c Command) (*Process, error) {
 		}
 	}
 	p := &Process{limit: c.Limit, over: make(chan struct{})}
-	if c.Limit > 0 {
+	if c.Limit != 0 {
 		p.mutex.Lock() // the timer may be quick
 		p.timer = time.AfterFunc(c.Limit, p.expire)
 		p.mutex.Unlock()
