@@ -62,6 +62,7 @@ killstorm)
 		'(--hold-timeout)--hold-timeout[try for that lock for DUR (default 3s)]:DUR:' \
 		'(--titles)--titles[how process titles say whom they serve is in FILE (default /etc/stormcheck/titles.csv where it exists)]:FILE:_files' \
 		'*--unless-changed[begin no kill after PATH has changed, from now on or from PATH@FINGERPRINT on]:PATH:_files' \
+		'(--evidence)--evidence[write to directory DIR what is known of a storm before it ends]:DIR:_files' \
 		'(--pause)--pause[leave alone what FILE says is paused]:FILE:_files' \
 		'(--no-realtime)--no-realtime[run at the priority that it was started with]' \
 		'(--host)--host[act on the rows of host NAME (default: this machine'\''s node name)]:NAME:' \
@@ -86,7 +87,7 @@ alertmail)
 		'(--alertmanager-token-file)--alertmanager-token-file[a bearer token for it is in FILE]:FILE:_files' \
 		'(--alertmanager-ca-file)--alertmanager-ca-file[its certificate is signed by one in FILE]:FILE:_files' \
 		'(--state)--state[remember in FILE what has been told, and tell what is new]:FILE:_files' \
-		'(--repeat)--repeat[with --state: tell again of a storm that lasts after DUR (default 1h; 0: in every run)]:DUR:' \
+		'(--repeat)--repeat[with --state: repeat a storm that lasts each DUR (default after 1h, 4h, then daily; 0: in every run)]:DUR:' \
 		'(--after)--after[with --state: tell of what was there in N runs in a row (default 1)]:N:' \
 		'(--over-after)--over-after[with --state: a storm is over after N runs without it (default 5)]:N:' \
 		'*--context[show lines about each row from SOURCE, a log file or journal; repeatable]:SOURCE:' \

@@ -44,6 +44,7 @@ type Options struct {
 	Host           string             // rows of this host are acted on, escaped
 	UnlessChanged  []Watched          // after a change of one no kill begins
 	Pause          string             // the file that pauses killing, pkg/pause; "": none does
+	Evidence       string             // the directory for what is known of storms that end; "" for none
 	DryRun         bool               // signal nothing
 	Syslog         string             // the socket of the log that names what was killed
 	Now            func() time.Time   // the clock that rows' times are held against
@@ -72,8 +73,8 @@ func App() *cli.App {
 		Synopsis: `killstorm [--signal SIG] [--grace DUR] [--timeout DUR] [--trim-age DUR]
        [--max N] [--protect USER]... [--allow-root] [--allow-system]
        [--require-archive] [--hold PATH]... [--hold-timeout DUR] [--titles FILE]
-       [--unless-changed PATH]... [--pause FILE] [--no-realtime] [--host NAME]
-       [-n]`,
+       [--unless-changed PATH]... [--pause FILE] [--evidence DIR] [--no-realtime]
+       [--host NAME] [-n]`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "signal", Usage: "send `SIG` first, and KILL to what is left after the grace (default KILL)"},
 			&cli.StringFlag{Name: "grace", Usage: "how long they have to follow --signal, `DUR` (default 5s)"},
@@ -88,6 +89,7 @@ func App() *cli.App {
 			&cli.StringFlag{Name: "hold-timeout", Usage: "try for that lock for `DUR` (default 3s)"},
 			&cli.StringFlag{Name: "titles", Usage: "how process titles say whom they serve is in `FILE` (default " + titles.Default + " where it exists)"},
 			&cli.StringSliceFlag{Name: "unless-changed", Usage: "begin no kill after `PATH` has changed, from now on or from PATH@FINGERPRINT on"},
+			&cli.StringFlag{Name: "evidence", Usage: "write to directory `DIR` what is known of a storm before it ends"},
 			&cli.StringFlag{Name: "pause", Usage: "leave alone what `FILE` says is paused"},
 			&cli.BoolFlag{Name: noRealtime, Usage: "run at the priority that it was started with"},
 			&cli.StringFlag{Name: "host", Usage: "act on the rows of host `NAME` (default: this machine's node name)"},
@@ -137,6 +139,9 @@ func run(c *cli.Context, env filter.Env) (err error) {
 		return err
 	}
 	if o.UnlessChanged, err = parseWatched(c.StringSlice("unless-changed")); err != nil {
+		return err
+	}
+	if o.Evidence, err = filter.Text(c, "evidence", ""); err != nil {
 		return err
 	}
 	if o.Pause, err = filter.Text(c, "pause", ""); err != nil {

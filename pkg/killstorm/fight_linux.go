@@ -56,6 +56,12 @@ func newFight(k *killer, storms []*storm, deadline time.Time) (*fight, error) {
 // run ends the storms, or gives up at the deadline or after a signal. However it comes
 // out no process stays frozen.
 func (f *fight) run() {
+	f.dropPaused()
+	f.keep(func(*storm) error { return f.changed() })
+	if len(f.storms) == 0 {
+		return
+	}
+	f.writeEvidence()
 	for _, s := range f.storms {
 		f.keepAudit(s)
 		s.reserve()

@@ -34,14 +34,15 @@ func Run(o Options, env filter.Env) error {
 // A killer is a run. A signal ends it.
 type killer struct {
 	Options
-	signals chan os.Signal
-	ending  error            // what the signal was
-	titles  proc.TitleReader // which remembers which processes are stuck
-	answers *answers
+	signals  chan os.Signal
+	ending   error            // what the signal was
+	titles   proc.TitleReader // which remembers which processes are stuck
+	answers  *answers
+	evidence chan bool // holds one while evidence is written
 }
 
 func newKiller(o Options) *killer {
-	return &killer{Options: o, signals: make(chan os.Signal, 1), answers: newAnswers()}
+	return &killer{Options: o, signals: make(chan os.Signal, 1), answers: newAnswers(), evidence: make(chan bool, 1)}
 }
 
 // After a termination signal Read fails, so no further rows are taken. All rows before

@@ -134,6 +134,33 @@ func number(text []byte) (n int, rest []byte, ok bool) {
 	return int(value), rest, ok
 }
 
+// Cgroup returns the control groups of the process, proc_pid_cgroup(5), separated by
+// semicolons; "" if they can't be read. It may wait, and takes memory.
+func (h Handle) Cgroup() string {
+	fd, err := unix.Openat(h.dir, "cgroup", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
+	text := make([]byte, 2*unix.PathMax)
+	n, err := unix.Read(fd, text)
+	if err != nil {
+		return ""
+	}
+	return string(bytes.ReplaceAll(bytes.TrimSuffix(text[:n], []byte("\n")), []byte("\n"), []byte(";")))
+}
+
+// Executable returns the path of what the process runs, proc_pid_exe(5); "" if it can't
+// be read. It may wait, and takes memory.
+func (h Handle) Executable() string {
+	path := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(h.dir, "exe", path)
+	if err != nil {
+		return ""
+	}
+	return string(path[:n])
+}
+
 // Signal sends sig to the process. A zombie takes a signal too, to no effect.
 func (h Handle) Signal(sig syscall.Signal) error {
 	return gone(unix.PidfdSendSignal(h.dir, sig, nil, 0))
