@@ -140,3 +140,13 @@ func (l limits) words() string {
 	}
 	return strings.Join(words, ", ")
 }
+
+// gravest returns the last of the marks that a drawing names, 0 if there is none.
+func (m marks) gravest() (gravest marks) {
+	for _, a := range allMarks {
+		if m&a.marks != 0 {
+			gravest = a.marks
+		}
+	}
+	return gravest
+}

@@ -79,8 +79,8 @@ func (p *periods) seconds(from, until int64) (sum int64) {
 	return sum
 }
 
-// readRuns reads the file of runs and what it was rotated to: FILE, FILE.N, FILE.EPOCH
-// and FILE.N.gz. A line that is unfit is reported and passed over.
+// readRuns reads the file of runs and what it was rotated to: FILE, FILE.N, FILE.EPOCH,
+// FILE-DATE-EPOCH, and those that were compressed. A line that is unfit is reported and passed over.
 func readRuns(path string, report func(error)) (*periods, error) {
 	paths, err := rotated(path)
 	if err != nil {
@@ -96,7 +96,7 @@ func readRuns(path string, report func(error)) (*periods, error) {
 	return p, nil
 }
 
-var rotation = regexp.MustCompile(`^\.[0-9]+(\.gz)?$`)
+var rotation = regexp.MustCompile(`^(\.[0-9]+|(-[0-9]+)+)(\.gz)?$`)
 
 // rotated returns those of a log's files that exist. One of them must.
 func rotated(path string) (paths []string, err error) {

@@ -3,6 +3,7 @@ package stormplot
 import (
 	"fmt"
 	"html"
+	"math"
 	"strings"
 	"time"
 )
@@ -35,16 +36,16 @@ var (
 	paints   = []paint{ground, ink, faint, field, grid, hatch, calm, worrying, saving, trimming, deadly}
 )
 
-// paint returns what a bar looks like: as the gravest limit that was reached.
+// paint returns what a bar looks like: as the gravest thing that happened.
 func (m marks) paint() paint {
-	switch {
-	case m&(kill|killed) != 0:
+	switch m.gravest() {
+	case kill, killed:
 		return deadly
-	case m&trim != 0:
+	case trim:
 		return trimming
-	case m&archive != 0:
+	case archive:
 		return saving
-	case m&alert != 0:
+	case alert:
 		return worrying
 	}
 	return calm
@@ -134,14 +135,14 @@ func (c *chart) svg() string {
 	}
 	var seen marks
 	for _, l := range c.lines {
-		description += " " + c.describe(l) + "."
+		description += "\n" + c.name(l) + ": " + c.figures(l) + "."
 		c.svgLine(&out, l)
 		for _, b := range l.bars {
-			seen |= b.marks
+			seen |= b.marks.gravest() | b.marks&killed
 		}
 	}
 	if c.unseen != nil && c.start > 0 {
-		description += " Checks ran for " + c.share() + " of the time."
+		description += "\nChecks ran for " + c.share() + " of the time."
 		c.svgRuns(&out)
 	}
 	if len(c.lines) > 0 || c.unseen != nil && c.start > 0 {
@@ -168,10 +169,13 @@ func (c *chart) svgTicks() []tick {
 }
 
 // name returns a pair in words.
-func (c *chart) name(l line) string {
-	name := shown(l.user, false) + " " + shown(l.proc, false)
+func (c *chart) name(l line) string { return c.shortName(l, math.MaxInt) }
+
+// shortName returns a pair in words, each cut to so many columns.
+func (c *chart) shortName(l line, most int) string {
+	name := clip(shown(l.user, false), most) + " " + clip(shown(l.proc, false), most)
 	if c.hosts {
-		name += " on " + shown(l.host, false)
+		name += " on " + clip(shown(l.host, false), most)
 	}
 	return name
 }
@@ -187,8 +191,6 @@ func (c *chart) figures(l line) string {
 	}
 	return text
 }
-
-func (c *chart) describe(l line) string { return c.name(l) + ": " + c.figures(l) }
 
 // say returns what a bar says in words.
 func (c *chart) say(bar int, b bar) string {
@@ -211,15 +213,19 @@ func (c *chart) say(bar int, b bar) string {
 
 func (c *chart) svgLine(out *canvas, l line) {
 	top := out.y + 26
-	out.text(svgMargin, top, 13, ink, "start", clip(c.name(l), 52))
-	out.text(svgWidth-svgMargin, top, 12, faint, "end", c.figures(l))
+	name, figures := c.name(l), c.figures(l)
+	if room := (svgInner - 7*width(figures)) / 9; width(name) > room { // in pixels of usual fonts
+		name = c.shortName(l, room/3-1)
+	}
+	out.text(svgMargin, top, 13, ink, "start", name)
+	out.text(svgWidth-svgMargin, top, 12, faint, "end", figures)
 	top += 8
 	bottom := top + barHeight
 	out.rect(svgMargin, top, svgInner, barHeight, field.fill())
 	for _, t := range c.svgTicks() {
 		out.print(`<path d="M%.1f %dV%d" %s/>`, c.x(t.bar), top, bottom, grid.stroke())
 	}
-	width := float64(svgInner) / float64(c.bars())
+	wide := float64(svgInner) / float64(c.bars())
 	for i, b := range l.bars {
 		if b.kind == quiet {
 			continue
@@ -229,14 +235,14 @@ func (c *chart) svgLine(out *canvas, l line) {
 		height := level(b.max, l.peak, barHeight-4)
 		switch {
 		case b.kind == unknown:
-			out.unknown(x, top, width, barHeight)
+			out.unknown(x, top, wide, barHeight)
 		case height > 0:
-			out.rect(x, bottom-height, width-min(1, width/4), height, b.marks.paint().fill())
+			out.rect(x, bottom-height, wide-min(1, wide/4), height, b.marks.paint().fill())
 		}
 		if b.marks&killed != 0 {
-			out.print(`<path d="M%.1f %dl6 6m0 -6l-6 6" stroke-width="1.8" fill="none" %s/>`, x+width/2-3, bottom+3, deadly.stroke())
+			out.print(`<path d="M%.1f %dl6 6m0 -6l-6 6" stroke-width="1.8" fill="none" %s/>`, x+wide/2-3, bottom+3, deadly.stroke())
 		}
-		out.target(x, top, width, barHeight+10)
+		out.target(x, top, wide, barHeight+10)
 	}
 	c.svgLimits(out, l, bottom)
 	out.y += lineStep
@@ -368,7 +374,7 @@ func (w *week) svg(o Options, watched *periods) string {
 			out.target(x, out.y, cell-2, high-2)
 		}
 		if worst.rows > 0 {
-			description += fmt.Sprintf(" %s: %d at %s.", day, worst.max, time.Unix(worst.at, 0).In(o.Zone).Format("2006-01-02 15:04"))
+			description += fmt.Sprintf("\n%s: %d at %s.", day, worst.max, time.Unix(worst.at, 0).In(o.Zone).Format("2006-01-02 15:04"))
 		}
 		out.y += high
 	}

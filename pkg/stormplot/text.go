@@ -123,7 +123,7 @@ func (s *sheet) text() string {
 	for _, l := range s.lines {
 		s.printLine(l)
 		for _, b := range l.bars {
-			seen |= b.marks
+			seen |= b.marks.gravest()
 		}
 	}
 	if s.unseen != nil {
@@ -206,13 +206,12 @@ func level(n, peak uint32, height int) int {
 
 // letter returns the letter of the gravest mark.
 func (m marks) letter() byte {
-	letter := byte(' ')
 	for _, a := range allMarks {
-		if m&a.marks != 0 {
-			letter = a.letter
+		if m.gravest() == a.marks {
+			return a.letter
 		}
 	}
-	return letter
+	return ' '
 }
 
 // printRuns shows when checks ran.
