@@ -12,14 +12,18 @@ import (
 // App returns the stormcheck command.
 func App() *cli.App {
 	return filter.New(filter.Tool{
-		Name:     "stormcheck",
-		Usage:    "find process storms, save the mail, end them, and report",
-		Synopsis: `stormcheck [-n] [--every DUR] [--check] [--status]`,
+		Name:  "stormcheck",
+		Usage: "find process storms, save the mail, end them, and report",
+		Synopsis: `stormcheck [-n] [--every DUR]
+       stormcheck --check | --status
+       stormcheck [-n] --end USER/PROC [--yes]`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "touch nothing, show what would be done"},
 			&cli.StringFlag{Name: "every", Usage: "keep the pipe ready, and look each `DUR`"},
 			&cli.BoolFlag{Name: "check", Usage: "report for all that a run needs whether it is as it should be"},
-			&cli.BoolFlag{Name: "status", Usage: "show the last run and what was done"},
+			&cli.BoolFlag{Name: "status", Usage: "show whether storms are ended, the last run, and what was done"},
+			&cli.StringFlag{Name: "end", Usage: "archive and end the processes `USER/PROC` now, whatever the limits say"},
+			&cli.BoolFlag{Name: "yes", Usage: "with --end: don't ask"},
 		},
 		Run: run,
 	})
@@ -49,6 +53,19 @@ func run(c *cli.Context, env filter.Env) error {
 		return nil
 	}
 	m := mode{dry: c.Bool("dry-run")}
+	if c.IsSet("end") {
+		if c.IsSet("every") {
+			return filter.Usagef("--end: doesn't go with --every")
+		}
+		name, err := parseStorm(c.String("end"))
+		if err != nil {
+			return filter.Usagef("--end: %s", err)
+		}
+		return runEnd(name, m.dry, c.Bool("yes"), env.Out, env.Report)
+	}
+	if c.IsSet("yes") {
+		return filter.Usagef("--yes: needs --end")
+	}
 	every, err := filter.Duration(c, "every", 0)
 	switch {
 	case err != nil:

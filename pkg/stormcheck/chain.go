@@ -29,18 +29,24 @@ type chain struct {
 // startChain starts the stages in their order. tap, if there is one, is given what
 // the first writes.
 func startChain(stages []stage, tap io.Writer, report func(string)) *chain {
+	in, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &chain{stages: stages, unstarted: fmt.Sprintf("%s: %v", os.DevNull, err)}
+	}
+	return startChainFrom(in, stages, tap, report)
+}
+
+// startChainFrom is startChain for a first stage that reads from in, which it closes.
+func startChainFrom(in int, stages []stage, tap io.Writer, report func(string)) *chain {
 	c := &chain{stages: stages}
 	for _, s := range stages { // before the first is started
 		if _, err := s.find(); err != nil {
 			c.unstarted = fmt.Sprintf("%s: %v", s.name, trusted.Cause(err))
+			unix.Close(in)
 			return c
 		}
 	}
-	in, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		c.unstarted = fmt.Sprintf("%s: %v", os.DevNull, err)
-		return c
-	}
+	var err error
 	for i, s := range stages {
 		if in, err = c.add(s, in, i+1 == len(stages), report); err != nil {
 			c.unstarted = fmt.Sprintf("%s: not started: %v", s.name, err)

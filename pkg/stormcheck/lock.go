@@ -22,13 +22,16 @@ const stuckAfter = 10 * time.Minute
 // errHeld says that another run is under way.
 var errHeld = errors.New("another run is under way")
 
-// lock takes the lock of the runs, until the file is closed. It makes the directory
-// that the lock is in.
-func lock() (*os.File, error) {
+// lock takes the lock of the runs, until the file is closed.
+func lock() (*os.File, error) { return lockFor(lockPath()) }
+
+// lockFor takes the lock of a file in RunDir, until the file is closed. It makes the
+// directory.
+func lockFor(path string) (*os.File, error) {
 	if err := os.Mkdir(RunDir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("%s: %w: a run needs root, -n doesn't", RunDir, trusted.Cause(err))
 	}
-	f, err := trusted.Open(lockPath(), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := trusted.Open(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if errors.Is(err, os.ErrPermission) {
 		return nil, fmt.Errorf("%w: a run needs root, -n doesn't", err)
 	}
@@ -43,12 +46,15 @@ func lock() (*os.File, error) {
 		return nil, errHeld
 	default:
 		f.Close()
-		return nil, fmt.Errorf("%s: %w", lockPath(), err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 }
 
 func lockPath() string      { return filepath.Join(RunDir, "lock") }
 func heartbeatPath() string { return filepath.Join(RunDir, "heartbeat") }
+func endLockPath() string   { return filepath.Join(RunDir, "end.lock") }
+func pausePath() string     { return filepath.Join(StateDir, "pause") }
+func reloadPath() string    { return filepath.Join(RunDir, "reload") }
 func lastPath() string      { return filepath.Join(RunDir, "last") }
 
 // mark notes the present moment in a file of RunDir. It is counted since the machine

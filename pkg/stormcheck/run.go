@@ -22,6 +22,8 @@ type runner struct {
 	mode
 	*reporter
 	settings Settings
+	counts   counts
+	unnoted  bool   // an entry of runs.csv could not be written, which has been reported
 	node     string // this machine's name
 	signals  chan os.Signal
 	stopped  string // why the stages were ended, or ""
@@ -72,6 +74,10 @@ func runPipe(m mode, stderr io.Writer) error {
 		}
 		l.end, l.status = time.Now(), status
 		l.finish()
+		if m.every == "" {
+			before := readRuns(l.begun.Add(-24 * time.Hour))
+			r.note(r.counts.entry(l.begun, periodSince(before, l.begun), l.end.Sub(l.begun), status))
+		}
 	}
 	r.reporter.close(time.Now())
 	switch status {
@@ -166,6 +172,14 @@ func (r *runner) once() int {
 		relay.out = noMail{}
 	}
 
+	if !r.dry {
+		counted := newLedger(r.counts.row)
+		defer counted.Close()
+		relay.out = io.MultiWriter(counted, relay.out)
+	}
+	if r.every != "" {
+		defer r.minutes()()
+	}
 	passed := make(chan error, 1)
 	done := make(chan struct{})
 	go func() {

@@ -7,8 +7,13 @@ import (
 	"io"
 )
 
+type storm struct{}
+
 var errSystem = errors.New("the pipe needs Linux")
 
 func runPipe(mode, io.Writer) error { return errSystem }
 func check(io.Writer) bool          { return false }
 func status(io.Writer) bool         { return false }
+
+func parseStorm(string) (storm, error)                       { return storm{}, errSystem }
+func runEnd(storm, bool, bool, io.Writer, func(error)) error { return errSystem }

@@ -3,46 +3,310 @@
 package stormcheck
 
 import (
+	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"stormcheck/pkg/pause"
+	"stormcheck/pkg/rows"
 	"stormcheck/pkg/trusted"
 )
 
-// status writes how the last run went. It is fine if the run was, and a snapshot has
-// passed in the last ten minutes.
+// A summary of the state, as --status shows it.
+type overview struct {
+	out      io.Writer
+	now      time.Time
+	settings Settings
+	last     last // run, if it is known
+	known    bool
+	runs     []entry // of the last 24 h
+	bad      bool    // something needs a person
+}
+
+func (o *overview) say(format string, args ...any) {
+	fmt.Fprintln(o.out, rows.Printable(fmt.Sprintf(format, args...)))
+}
+
+// status writes what stormcheck is doing. It is fine if the last run was, and a
+// snapshot has passed in the last ten minutes.
 func status(out io.Writer) (fine bool) {
-	l, known := readLast()
-	if !known {
-		fmt.Fprintln(out, "no run since the machine was started, or none that you may see")
-		return false
+	o := &overview{out: out, now: time.Now(), settings: readSettings(Conf)}
+	o.last, o.known = readLast()
+	o.runs = readRuns(o.now.Add(-24 * time.Hour))
+	o.armed()
+	o.storms()
+	o.lastRun()
+	o.lastActs()
+	o.waiting()
+	o.reloaded()
+	o.say("runs of the last 24 h: %s", lastDay(o.runs))
+	return !o.bad
+}
+
+// armed says whether the next storm would be ended, and if not, why and since when.
+func (o *overview) armed() {
+	why, since := o.settings.disarmed(), time.Time{}
+	switch _, stands := standingPipe(); {
+	case why != "":
+		since = changedAt(Conf)
+		if strings.HasPrefix(why, "paused") || strings.HasPrefix(why, pausePath()) {
+			since = changedAt(pausePath())
+		}
+	case !o.known:
+		why = "nothing has run since the machine was started"
+	case !stands && isStuck():
+		why, since = "no run for ten minutes", o.last.begun
+	case o.last.ended && o.last.status != 0:
+		why, since = fmt.Sprintf("the last run ended with status %d", o.last.status), o.failingSince()
 	}
-	begun := l.begun.UTC().Format(time.RFC3339)
-	running := unix.Kill(l.pid, 0) != unix.ESRCH
-	fine = true
+	if why == "" {
+		o.say("ARMED")
+		for _, e := range o.pauses() {
+			o.say("paused until %s: %s %s", o.clock(e.Until), e.User, e.Proc)
+		}
+		return
+	}
+	if o.bad = o.bad || len(o.settings.Faults) > 0; since.IsZero() {
+		o.say("NOT ARMED: %s", why)
+	} else {
+		o.say("NOT ARMED: %s since %s", why, o.clock(since))
+	}
+}
+
+// pauses returns the pauses of single storms that hold.
+func (o *overview) pauses() pause.List {
+	list, _ := pause.Read(pausePath()) // a fault is the reason why nothing is armed
+	return slices.DeleteFunc(list, func(e pause.Entry) bool { return !o.now.Before(e.Until) })
+}
+
+// changedAt returns when a file was last changed, zero if that is unknown.
+func changedAt(path string) time.Time {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+// failingSince returns when the first of the failed runs began that no good one has
+// followed.
+func (o *overview) failingSince() time.Time {
+	since := o.last.begun
+	for _, e := range slices.Backward(o.runs) {
+		if e.status == 0 {
+			break
+		}
+		since = e.at
+	}
+	return since
+}
+
+// clock returns a local time, with its date if that isn't today's.
+func (o *overview) clock(t time.Time) string {
+	t = t.Local()
+	if t.Year() != o.now.Year() || t.YearDay() != o.now.YearDay() {
+		return t.Format("Jan _2 15:04:05")
+	}
+	return t.Format("15:04:05")
+}
+
+// ago returns how long ago something was, in words.
+func ago(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s ago", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min ago", d/time.Minute)
+	}
+	return fmt.Sprintf("%d h ago", d/time.Hour)
+}
+
+// storms shows what reaches a limit now.
+func (o *overview) storms() {
+	stages := o.settings.stages(mode{dry: true})[:2]
+	n := 0
+	l := newLedger(func(r *rows.Record) {
+		row, err := r.Row()
+		if _, isGap := r.Gap(); err != nil || isGap || row.Actions == "" {
+			return
+		}
+		if n++; n > mostShown {
+			return
+		}
+		if n == 1 {
+			o.say("now:")
+		}
+		o.say("%8d %s %s: %s", row.Count.N, row.User, row.Proc, row.Actions)
+	})
+	c := startChain(stages, nil, func(string) {})
+	defer c.close()
+	if c.out == nil {
+		o.say("now: unknown: %s", c.unstarted)
+		return
+	}
+	late := time.AfterFunc(tryFor, c.kill)
+	defer late.Stop()
+	_, _ = io.Copy(l, c.reader())
+	l.Close()
+	<-c.ended()
+	switch cause, failed := first(c.failures("")); {
+	case failed:
+		o.say("now: unknown: %s", cause.cause)
+	case n == 0:
+		o.say("now: no limit is reached")
+	case n > mostShown:
+		o.say("         and %d more", n-mostShown)
+	}
+}
+
+// mostShown is how many rows --status shows of a snapshot.
+const mostShown = 20
+
+// lastRun says how the last run went, and when a snapshot has passed as a whole.
+func (o *overview) lastRun() {
+	if !o.known {
+		o.say("no run since the machine was started, or none that you may see")
+		o.bad = true
+		return
+	}
+	l, begun := o.last, o.clock(o.last.begun)
+	_, stands := standingPipe()
 	switch {
 	case l.ended:
-		fmt.Fprintf(out, "last run %s: took %.0f s, status %d\n", begun, l.end.Sub(l.begun).Seconds(), l.status)
-		fine = l.status == 0
-	case !running:
-		fmt.Fprintf(out, "last run %s: died\n", begun)
-		fine = false
-	case l.how != "once":
-		fmt.Fprintf(out, "stands since %s, process %d, a snapshot each %s\n", begun, l.pid, l.how)
+		o.say("last run %s: took %.0f s, status %d", begun, l.end.Sub(l.begun).Seconds(), l.status)
+		o.bad = o.bad || l.status != 0
+	case stands:
+		o.say("stands since %s, process %d, a snapshot each %s", begun, l.pid, l.how)
+	case unix.Kill(l.pid, 0) != unix.ESRCH && l.how == "once":
+		o.say("a run is under way since %s, process %d", begun, l.pid)
 	default:
-		fmt.Fprintf(out, "a run is under way since %s, process %d\n", begun, l.pid)
+		o.say("last run %s: died", begun)
+		o.bad = true
 	}
 	since, known := age(heartbeatPath())
 	if known {
-		fmt.Fprintf(out, "last snapshot that passed as a whole: %.0f s ago\n", since.Seconds())
+		o.say("last whole snapshot: %s", ago(since))
 	} else {
-		fmt.Fprintln(out, "no snapshot has passed as a whole")
+		o.say("no snapshot has passed as a whole")
 	}
+	o.bad = o.bad || !known || since >= stuckAfter
 	if text, err := trusted.Read(said()); err == nil {
-		fmt.Fprintf(out, "reported: %s", text)
+		for line := range strings.Lines(string(text)) {
+			o.say("reported: %s", strings.TrimSuffix(line, "\n"))
+		}
 	}
-	return fine && known && since < stuckAfter
+}
+
+// lastActs shows the last snapshot in which something was done, or reached a limit, of
+// alertmail's log and the files that it was rotated to.
+func (o *overview) lastActs() {
+	path := o.settings.stage("alertmail", nil, mode{}).value("--log", "")
+	if path == "" {
+		o.say("what was done last is unknown: ALERTMAIL has no --log")
+		return
+	}
+	paths, _ := trusted.Rotated(path)
+	for _, path := range paths { // the newest first
+		if acts := lastSnapshot(path); len(acts) > 0 {
+			o.say("last that reached a limit, %s:", o.clock(acts[0].Time.Time))
+			for _, row := range acts[:min(len(acts), mostShown)] {
+				o.say("%8d %s %s on %s: %s", row.Count.N, row.User, row.Proc, row.Host, done(row))
+			}
+			if more := len(acts) - mostShown; more > 0 {
+				o.say("         and %d more", more)
+			}
+			return
+		}
+	}
+	o.say("nothing has reached a limit yet")
+}
+
+// done says what was due for a row, and what was done.
+func done(row rows.Row) string {
+	parts := []string{row.Actions}
+	if row.Archived != "" {
+		parts = append(parts, "saved "+row.Archived)
+	}
+	if row.Killed.Known {
+		parts = append(parts, fmt.Sprintf("killed %d, %d remaining", row.Killed.N, row.Remaining.N))
+	}
+	for _, cell := range []string{row.Notes, row.Errors} {
+		if cell != "" {
+			parts = append(parts, cell)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// lastSnapshot returns the rows of the last snapshot in a log.
+func lastSnapshot(path string) (found []rows.Row) {
+	in, err := trusted.OpenRotated(path)
+	if err != nil {
+		return nil
+	}
+	defer in.Close()
+	l := newLedger(func(r *rows.Record) {
+		row, err := r.Row()
+		if err != nil {
+			return
+		}
+		if len(found) > 0 && !row.Time.Equal(found[0].Time.Time) {
+			found = found[:0]
+		}
+		if len(found) < 1000 {
+			found = append(found, row)
+		}
+	})
+	_, _ = io.Copy(l, in)
+	l.Close()
+	return found
+}
+
+// waiting shows the messages that nobody has taken yet, as alertmail remembers them.
+func (o *overview) waiting() {
+	path := o.settings.stage("alertmail", nil, mode{}).value("--state", "")
+	text, err := trusted.Read(path)
+	if path == "" || errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	var lines [][]string
+	if err == nil {
+		lines, err = csv.NewReader(strings.NewReader(string(text))).ReadAll()
+	}
+	if err != nil || len(lines) == 0 {
+		o.say("waiting messages: unknown: %s can't be read", path)
+		return
+	}
+	for _, line := range lines[1:] {
+		cell := func(name string) string {
+			if i := slices.Index(lines[0], name); i >= 0 && i < len(line) {
+				return line[i]
+			}
+			return ""
+		}
+		if !slices.Contains([]string{"mail", "page", "alertmanager"}, cell("what")) || cell("failing_since") == "" {
+			continue
+		}
+		since, _ := time.Parse(time.RFC3339, cell("failing_since"))
+		why := "not taken"
+		if cell("fault") != "" {
+			why = cell("fault")
+		}
+		o.say("a message waits: %s: %s since %s, %s tries", cell("what"), why, o.clock(since), cell("tries"))
+		o.bad = true
+	}
+}
+
+// reloaded shows the last reload of a standing pipe.
+func (o *overview) reloaded() {
+	if text, err := trusted.Read(reloadPath()); err == nil && strings.TrimSpace(string(text)) != "" {
+		o.say("last reload: %s", strings.TrimSpace(string(text)))
+	}
 }
