@@ -41,6 +41,7 @@ type Identity struct {
 	Real, Saved uint32 // uids; Process.UID is the effective one
 	Leader      bool   // its PID is that of a process, not of a thread
 	Inner       bool   // it belongs to a PID namespace within ours: a container
+	First       bool   // it is the first process of that one, with which all others end
 
 	stat, status []byte // of the files, kept for the next process
 }
@@ -107,7 +108,13 @@ func (id *Identity) parseStatus() error {
 		return unix.EBADMSG
 	}
 	_, more, _ := number(line(id.status, nspid)) // a PID in each namespace from ours on
-	id.Inner = len(more) > 0
+	id.Inner, id.First = len(more) > 0, false
+	for len(more) > 0 {
+		if pid, more, ok = number(more); !ok {
+			return unix.EBADMSG
+		}
+		id.First = pid == 1 && len(more) == 0
+	}
 	return nil
 }
 
