@@ -57,6 +57,7 @@ killstorm)
 		'*--protect[never touch processes of USER, a name or a uid]:USER:' \
 		'(--allow-root)--allow-root[root'\''s processes too]' \
 		'(--allow-system)--allow-system[those of system accounts too, which may be everybody'\''s service]' \
+		'(--allow-own-containers)--allow-own-containers[end processes in containers that their account made, too]' \
 		'(--require-archive)--require-archive[leave who is due for a copy that failed for space or I/O]' \
 		'*--hold[lock the mailbox PATH, with {user}, {name}, {domain} or {home} in it (default /var/mail/{user})]:PATH:_files' \
 		'(--hold-timeout)--hold-timeout[try for that lock for DUR (default 3s)]:DUR:' \

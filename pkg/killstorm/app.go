@@ -29,25 +29,26 @@ const holdMost = 15 * time.Second
 
 // Options are what Run works with.
 type Options struct {
-	Signal         Signal
-	Grace          time.Duration      // how long processes have to follow a Signal that isn't KILL
-	Timeout        time.Duration      // the most that a row may take
-	TrimAge        time.Duration      // how old a process that is trimmed has to be
-	Max            int64              // rows of more live processes are refused; 0: none is
-	Protect        Protected          // whose processes are left alone
-	AllowRoot      bool               // end root's too
-	AllowSystem    bool               // end those of system accounts too
-	RequireArchive bool               // end none if the mailbox copy failed for space or I/O
-	Hold           []mailbox.Template // a user's mailboxes, locked while the user's processes end
-	HoldTimeout    time.Duration      // how long such a lock is tried for
-	Titles         *titles.Table      // how to read process titles; nil if there is no table
-	Host           string             // rows of this host are acted on, escaped
-	UnlessChanged  []Watched          // after a change of one no kill begins
-	Pause          string             // the file that pauses killing, pkg/pause; "": none does
-	Evidence       string             // the directory for what is known of storms that end; "" for none
-	DryRun         bool               // signal nothing
-	Syslog         string             // the socket of the log that names what was killed
-	Now            func() time.Time   // the clock that rows' times are held against
+	Signal             Signal
+	Grace              time.Duration      // how long processes have to follow a Signal that isn't KILL
+	Timeout            time.Duration      // the most that a row may take
+	TrimAge            time.Duration      // how old a process that is trimmed has to be
+	Max                int64              // rows of more live processes are refused; 0: none is
+	Protect            Protected          // whose processes are left alone
+	AllowRoot          bool               // end root's too
+	AllowSystem        bool               // end those of system accounts too
+	AllowOwnContainers bool               // end those in containers that their account made too
+	RequireArchive     bool               // end none if the mailbox copy failed for space or I/O
+	Hold               []mailbox.Template // a user's mailboxes, locked while the user's processes end
+	HoldTimeout        time.Duration      // how long such a lock is tried for
+	Titles             *titles.Table      // how to read process titles; nil if there is no table
+	Host               string             // rows of this host are acted on, escaped
+	UnlessChanged      []Watched          // after a change of one no kill begins
+	Pause              string             // the file that pauses killing, pkg/pause; "": none does
+	Evidence           string             // the directory for what is known of storms that end; "" for none
+	DryRun             bool               // signal nothing
+	Syslog             string             // the socket of the log that names what was killed
+	Now                func() time.Time   // the clock that rows' times are held against
 }
 
 // Prepare is for the first instruction of the program, with its arguments: in a storm
@@ -72,9 +73,9 @@ func App() *cli.App {
 		Usage: "end process storms, and nobody else's processes",
 		Synopsis: `killstorm [--signal SIG] [--grace DUR] [--timeout DUR] [--trim-age DUR]
        [--max N] [--protect USER]... [--allow-root] [--allow-system]
-       [--require-archive] [--hold PATH]... [--hold-timeout DUR] [--titles FILE]
-       [--unless-changed PATH]... [--pause FILE] [--evidence DIR] [--no-realtime]
-       [--host NAME] [-n]`,
+       [--allow-own-containers] [--require-archive] [--hold PATH]...
+       [--hold-timeout DUR] [--titles FILE] [--unless-changed PATH]...
+       [--pause FILE] [--evidence DIR] [--no-realtime] [--host NAME] [-n]`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "signal", Usage: "send `SIG` first, and KILL to what is left after the grace (default KILL)"},
 			&cli.StringFlag{Name: "grace", Usage: "how long they have to follow --signal, `DUR` (default 5s)"},
@@ -84,6 +85,7 @@ func App() *cli.App {
 			&cli.StringSliceFlag{Name: "protect", Usage: "never touch processes of `USER`, a name or a uid"},
 			&cli.BoolFlag{Name: "allow-root", Usage: "root's processes too"},
 			&cli.BoolFlag{Name: "allow-system", Usage: "those of system accounts too, which may be everybody's service"},
+			&cli.BoolFlag{Name: "allow-own-containers", Usage: "end processes in containers that their account made, too"},
 			&cli.BoolFlag{Name: "require-archive", Usage: "leave who is due for a copy that failed for space or I/O"},
 			&cli.StringSliceFlag{Name: "hold", Usage: "lock the mailbox `PATH`, with {user}, {name}, {domain} or {home} in it (default " + defaultHold + ")"},
 			&cli.StringFlag{Name: "hold-timeout", Usage: "try for that lock for `DUR` (default 3s)"},
@@ -102,7 +104,7 @@ func App() *cli.App {
 func run(c *cli.Context, env filter.Env) (err error) {
 	o := Options{
 		AllowRoot: c.Bool("allow-root"), AllowSystem: c.Bool("allow-system"),
-		RequireArchive: c.Bool("require-archive"), DryRun: c.Bool("dry-run"),
+		AllowOwnContainers: c.Bool("allow-own-containers"), RequireArchive: c.Bool("require-archive"), DryRun: c.Bool("dry-run"),
 		Syslog: "/dev/log", Now: time.Now,
 	}
 	if o.Signal, err = parseSignal(c.String("signal"), c.IsSet("signal")); err != nil {

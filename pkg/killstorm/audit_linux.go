@@ -27,8 +27,9 @@ func (f *fight) keepAudit(s *storm) {
 		if err != nil {
 			continue
 		}
+		why := f.refusal(s, &p, h, who)
 		h.Close()
-		if s.refusal(&p, who) != "" {
+		if why != "" {
 			continue
 		}
 		parent := who.PPID

@@ -28,13 +28,14 @@ type fight struct {
 	locked   []*storm // whose mailboxes were locked, also if they aren't due any more
 	deadline time.Time
 
-	byUID   map[uint32][]*storm // for meet, which Scan's workers call
-	mutex   sync.Mutex
-	visit   func(int, *proc.Process)
-	began   time.Time // when it was ready to freeze what it kills
-	killing bool
-	stuck   bool // one that was killed hasn't gone in time
-	unbound bool // the kernel keeps no processor time for others
+	byUID    map[uint32][]*storm // for meet, which Scan's workers call
+	rootless []*storm            // whose accounts may have subordinate uids
+	mutex    sync.Mutex
+	visit    func(int, *proc.Process)
+	began    time.Time // when it was ready to freeze what it kills
+	killing  bool
+	stuck    bool // one that was killed hasn't gone in time
+	unbound  bool // the kernel keeps no processor time for others
 }
 
 func newFight(k *killer, storms []*storm, deadline time.Time) (*fight, error) {
@@ -49,6 +50,9 @@ func newFight(k *killer, storms []*storm, deadline time.Time) (*fight, error) {
 			s.index = map[id]int{}
 		}
 		f.byUID[s.user.UID] = append(f.byUID[s.user.UID], s)
+		if s.subordinates.Any() && !s.titled() {
+			f.rootless = append(f.rootless, s)
+		}
 	}
 	return f, nil
 }

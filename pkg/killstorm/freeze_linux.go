@@ -82,8 +82,8 @@ func (f *fight) stopOne(s *storm, p *process, who *proc.Identity, fresh, there *
 		return
 	}
 	defer h.Close()
-	switch p.refuse(s.refusal(p, who)); {
-	case p.claim == refused:
+	switch p.refuse(f.refusal(s, p, h, who)); {
+	case p.claim != ours:
 		there.Add(-1)
 	case who.Kernel || !who.Leader || string(who.Comm) != s.comm: // it isn't what the sweep saw
 	default:
@@ -101,6 +101,6 @@ func (f *fight) reconsider(s *storm, p *process, who *proc.Identity) {
 		p.missed(err)
 		return
 	}
-	p.refuse(s.refusal(p, who))
+	p.refuse(f.refusal(s, p, h, who))
 	h.Close()
 }

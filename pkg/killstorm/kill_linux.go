@@ -76,8 +76,8 @@ func (f *fight) send(sig Signal) {
 			p.missed(err)
 			return
 		}
-		switch p.refuse(s.refusal(p, who)); {
-		case p.claim == refused:
+		switch p.refuse(f.refusal(s, p, h, who)); {
+		case p.claim != ours:
 			_ = h.Signal(resumeSignal) // it may have got there while it was being stopped
 			p.stage = seen
 		case sig == resumeSignal || !s.titled() || p.confirmed:

@@ -36,9 +36,9 @@ func (f *fight) most(c census, s *storm) (most crowd) {
 	for comm, ids := range c[s] {
 		n := 0
 		for _, id := range ids {
-			p := process{id: id}
+			p := process{id: id, uid: s.user.UID}
 			if h, err := f.open(&p, &f.one); err == nil {
-				if s.refusal(&p, &f.one) == "" {
+				if f.refusal(s, &p, h, &f.one) == "" {
 					n++
 				}
 				h.Close()

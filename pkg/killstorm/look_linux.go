@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -136,19 +137,37 @@ func (f *fight) sweep() error {
 
 // meet notes a process of the table, and reports whether it is one of a storm's.
 func (f *fight) meet(p *proc.Process) bool {
+	if p.Zombie || p.Kernel || p.PID <= 1 {
+		return false
+	}
+	s := f.stormOf(p)
+	if s == nil {
+		return false
+	}
+	found := process{uid: p.UID, sweep: s.sweep, recent: p.Recent(f.now), late: f.killing, terminal: p.Terminal}
+	if f.isOwn(p) {
+		found.refuse(ownGroup)
+	}
+	f.mutex.Lock()
+	s.meet(p, found)
+	f.mutex.Unlock()
+	return true
+}
+
+// stormOf returns the storm of which a process may be, nil if there is none. One of a
+// subordinate uid counts for the account that has the uid.
+func (f *fight) stormOf(p *proc.Process) *storm {
 	for _, s := range f.byUID[p.UID] {
-		if string(p.Comm) == s.comm && !p.Zombie && !p.Kernel && p.PID > 1 {
-			found := process{sweep: s.sweep, recent: p.Recent(f.now), late: f.killing, terminal: p.Terminal}
-			if f.isOwn(p) {
-				found.refuse(ownGroup)
-			}
-			f.mutex.Lock()
-			s.meet(p, found)
-			f.mutex.Unlock()
-			return true
+		if string(p.Comm) == s.comm {
+			return s
 		}
 	}
-	return false
+	for _, s := range f.rootless {
+		if string(p.Comm) == s.comm && s.subordinates.Hold(p.UID) {
+			return s
+		}
+	}
+	return nil
 }
 
 // look sweeps, and keeps only those storms that are still due.
@@ -260,7 +279,7 @@ func (f *fight) examine(all bool) {
 			p.missed(err)
 			return
 		}
-		if p.refuse(s.refusal(p, who)); p.claim == ours {
+		if p.refuse(f.refusal(s, p, h, who)); p.claim == ours {
 			s.fit.Add(1)
 			if p.recent {
 				s.fitRecent.Add(1)
@@ -293,19 +312,45 @@ func (l *lookout) open(p *process, who *proc.Identity) (proc.Handle, error) {
 const (
 	ownGroup    = "of its own process group or above"
 	inContainer = "in containers"
+	foreign     = "in containers that others made"
+	firstOne    = "the first of containers"
 	otherUID    = "of another real uid"
+	stranger    = "of a subordinate uid but in nobody's user namespace" // the row isn't about it
 )
 
 // refusal says why the process that was opened must not be touched, though it
 // matches; "" if it may.
-func (s *storm) refusal(p *process, who *proc.Identity) string {
-	switch uid := s.user.UID; {
+func (f *fight) refusal(s *storm, p *process, h proc.Handle, who *proc.Identity) string {
+	switch uid := p.uid; {
 	case p.why == ownGroup:
 		return ownGroup
-	case who.Inner:
-		return inContainer
 	case who.UID != uid || who.Real != uid || who.Saved != uid:
 		return otherUID // a setuid program that somebody else runs
+	case uid != s.user.UID && !s.madeUser(h):
+		return stranger
+	case !who.Inner:
+		return ""
+	case !f.AllowOwnContainers:
+		return inContainer
+	case who.First:
+		return firstOne
+	case !s.owns(h):
+		return foreign
 	}
 	return ""
+}
+
+// owns reports whether the storm's account made every container that a process is in.
+func (s *storm) owns(h proc.Handle) bool {
+	owners, err := h.ContainerOwners()
+	return err == nil && len(owners) > 0 && !slices.ContainsFunc(owners, func(uid uint32) bool {
+		return uid != s.user.UID && !s.subordinates.Hold(uid)
+	})
+}
+
+// madeUser reports whether the storm's account made a user namespace that a process is
+// in. Else its uid only happens to be a subordinate one.
+func (s *storm) madeUser(h proc.Handle) bool {
+	owners, err := h.UserOwners()
+	return err == nil && slices.Contains(owners, s.user.UID)
 }

@@ -36,6 +36,7 @@ const (
 // A process matches, or did: it may have taken another name.
 type process struct {
 	id
+	uid    uint32 // the account's, or a subordinate one
 	stage  stage
 	claim  claim
 	why    string // it is refused
@@ -68,6 +69,8 @@ func (p *process) killed() bool { return p.stage == gone && p.sent != 0 }
 // refuse notes why it must not be touched; "" allows it again.
 func (p *process) refuse(why string) {
 	switch p.why = why; {
+	case why == stranger:
+		p.claim = other
 	case why != "":
 		p.claim = refused
 	case p.claim == refused:

@@ -20,6 +20,8 @@ type target struct {
 	user  mailbox.User
 	owner account.Account // that the uid belongs to
 	comm  string          // any bytes
+	// subordinates are uids of processes in user namespaces that count for the owner.
+	subordinates account.Subordinates
 
 	// How titles of processes of that uid and name are read, none if they aren't; and
 	// whom those must name that the row is about, "" for those that name no user.
@@ -56,6 +58,9 @@ func (o Options) target(d *filter.Due) (t target, err error) {
 	t.owner = a
 	t.user.UID, t.user.Home, t.user.Account = a.UID, a.Home, d.Row.Account
 	if err := o.spares(t); err != nil {
+		return t, err
+	}
+	if t.subordinates, err = account.SubordinatesOf(a); err != nil {
 		return t, err
 	}
 	if t.rules, err = o.rules(d.Row, t.user.UID); err != nil {
