@@ -9,7 +9,6 @@ import (
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/mailbox"
-	"stormcheck/pkg/proc"
 )
 
 // What is used where no flag says otherwise.
@@ -22,6 +21,7 @@ const (
 	defaultAgainAfter  = 10 * time.Minute
 	defaultKeep        = 10
 	defaultMinFree     = "5%"
+	defaultFairSize    = "25%"
 )
 
 // App returns the mailarchive command.
@@ -30,15 +30,17 @@ func App() *cli.App {
 		Name:  "mailarchive",
 		Usage: "copy the mail files of accounts in a storm before anything is killed",
 		Synopsis: "mailarchive [--dir DIR] [--mailbox PATH]... [--lock-timeout DUR] [--timeout DUR] " +
-			"[--again-after DUR] [--keep N] [--max-size SIZE] [--min-free SIZE] [--host NAME] [-n]",
+			"[--again-after DUR] [--keep N] [--keep-for DUR] [--max-size SIZE] [--fair-size SIZE] [--min-free SIZE] [--host NAME] [-n]",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "dir", Usage: "make copies in `DIR` (default " + defaultDir + ")"},
-			&cli.StringSliceFlag{Name: "mailbox", Usage: "a mailbox is `PATH`, with {user}, {name}, {domain} or {home} in it (default " + defaultMailbox + " and " + defaultPop + ")"},
+			&cli.StringSliceFlag{Name: "mailbox", Usage: "a mailbox is `PATH`, with {user}, {user:N}, {name}, {domain} or {home} in it (default " + defaultMailbox + " and " + defaultPop + ")"},
 			&cli.StringFlag{Name: "lock-timeout", Usage: "wait for a lock for `DUR` (default " + span(defaultLockTimeout) + ")"},
 			&cli.StringFlag{Name: "timeout", Usage: "give a row up after `DUR` (default " + span(defaultTimeout) + ")"},
 			&cli.StringFlag{Name: "again-after", Usage: "copy a mailbox that has changed again after `DUR` (default " + span(defaultAgainAfter) + ")"},
 			&cli.StringFlag{Name: "keep", Usage: "keep `N` copies of a mailbox and the first of this storm (default 10; 0: all)"},
+			&cli.StringFlag{Name: "keep-for", Usage: "remove copies and evidence older than `DUR` (default 0: never)"},
 			&cli.StringFlag{Name: "max-size", Usage: "refuse a mailbox larger than `SIZE` (default 0: as large as fits)"},
+			&cli.StringFlag{Name: "fair-size", Usage: "let one account's copies take `SIZE` of the archive's file system (default " + defaultFairSize + "; 0: any)"},
 			&cli.StringFlag{Name: "min-free", Usage: "leave `SIZE` of the archive's file system free (default " + defaultMinFree + ")"},
 			&cli.StringFlag{Name: "host", Usage: "act on the rows of host `NAME` (default: this machine's node name)"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "copy nothing, note what would be"},
@@ -52,7 +54,6 @@ func run(c *cli.Context, env filter.Env) error {
 	if err != nil {
 		return err
 	}
-	proc.MakeThreads() // in a storm there may be no more
 	return Run(o, env)
 }
 
@@ -95,6 +96,12 @@ func options(c *cli.Context) (o Options, err error) {
 	if o.MaxSize, err = parseSize(given(c, "max-size", "0")); err != nil {
 		return o, filter.Usagef("--max-size: %s", err)
 	}
+	if o.KeepFor, err = keepFor(c); err != nil {
+		return o, err
+	}
+	if o.FairSize, err = parseShare(given(c, "fair-size", defaultFairSize)); err != nil {
+		return o, filter.Usagef("--fair-size: %s", err)
+	}
 	if o.MinFree, err = parseShare(given(c, "min-free", defaultMinFree)); err != nil {
 		return o, filter.Usagef("--min-free: %s", err)
 	}
@@ -111,6 +118,14 @@ func isNumbered(suffix string) bool {
 	}
 	number, dot := strings.CutPrefix(suffix, ".")
 	return strings.IndexByte(digits, suffix[0]) >= 0 || dot && number != "" && strings.Trim(number, digits) == ""
+}
+
+// keepFor is a duration, or 0 for ever.
+func keepFor(c *cli.Context) (time.Duration, error) {
+	if given(c, "keep-for", "0") == "0" {
+		return 0, nil
+	}
+	return filter.Duration(c, "keep-for", 0)
 }
 
 // given returns the value of flag name, or byDefault when it isn't given.

@@ -22,6 +22,31 @@ const (
 	untilMark = marks + "until" // the storm of which this is the first copy had another then, as an EPOCH
 )
 
+// dress gives the draft owner, group, mode, times and access list of the mailbox as
+// cp -p does, and its owner's extended attributes, but no set-user-ID, set-group-ID
+// and sticky bit. The owner comes before the mode, which chown(2) may change. lost
+// says what couldn't be kept that isn't the mail.
+func (f *draft) dress(from *os.File, as unix.Stat_t) (lost []error, err error) {
+	if err := f.Chown(int(as.Uid), int(as.Gid)); err != nil {
+		return nil, err
+	}
+	// The default access list of the archive directory isn't the mailbox's, acl(5).
+	if _, err := unix.Fgetxattr(int(f.Fd()), accessList, nil); err != unix.ENODATA && err != unix.EOPNOTSUPP {
+		_ = unix.Fremovexattr(int(f.Fd()), accessList)
+	}
+	if err := f.Chmod(os.FileMode(as.Mode & 0o777)); err != nil {
+		return nil, err
+	}
+	lost = f.attributes(from, as)
+	err = f.byDescriptor(func(at int, path string, flags int) error {
+		return unix.UtimesNanoAt(at, path, []unix.Timespec{as.Atim, as.Mtim}, flags)
+	}, 0)
+	if err != nil {
+		err = &os.PathError{Op: "utimensat", Path: f.Name(), Err: err}
+	}
+	return lost, err
+}
+
 // markTorn notes on the copy that it may be torn. Where the file system can't have
 // that, such a copy counts as a whole one later. It comes before the owner's own
 // attributes, which may fill the room that there is.

@@ -8,21 +8,29 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"stormcheck/pkg/rows"
 )
 
 // step is how much is copied between two looks at the time and at what is free.
 const step = 8 << 20
 
-// contents copies the mailbox as far as st says, or shares the blocks where the file
+// contents copies the mailbox as far as st says, or shares the blocks if the file
 // system can. Holes stay holes: like cp it asks for them only if there are fewer
-// blocks than the size takes. Where there are fewer bytes by now, the
-// copy may be as short as that.
-func (j *job) contents(d *directory, to, from *os.File, st unix.Stat_t) error {
-	size := st.Size
+// blocks than the size takes. If there are fewer bytes by now, the copy may be as short
+// as that.
+func (b *box) contents(turn *turn, to, from *os.File, st unix.Stat_t) error {
+	if err := b.fitsMaxSize(st); err != nil {
+		return err
+	}
 	if unix.IoctlFileClone(int(to.Fd()), int(from.Fd())) == nil {
 		return nil
 	}
-	shown := meter{to: j.Progress, what: j.user.Name, size: size, begin: time.Now()}
+	if err := b.fits(from, st); err != nil {
+		return err
+	}
+	size := st.Size
+	shown := meter{to: b.Progress, what: b.job.user.Name, size: size, begin: time.Now()}
 	defer shown.clear()
 	c := copier{to: int(to.Fd()), from: int(from.Fd())}
 	written := int64(0) // as far as there is data
@@ -36,8 +44,9 @@ func (j *job) contents(d *directory, to, from *os.File, st unix.Stat_t) error {
 			err = c.copy(start, part)
 			start, written = part, part
 			shown.show(start)
+			turn.progressed()
 			if err == nil {
-				err = j.mayGoOn(d, start, size)
+				err = b.mayGoOn(start, size)
 			}
 		}
 		if err == io.EOF {
@@ -55,14 +64,13 @@ func (j *job) contents(d *directory, to, from *os.File, st unix.Stat_t) error {
 }
 
 // mayGoOn says why a copy that has come so far must end, if it must.
-func (j *job) mayGoOn(d *directory, done, size int64) error {
-	if err := j.overtime(); err != nil {
+func (j *job) mayGoOn(done, size int64) error {
+	if err := j.inTime(); err != nil {
 		return fmt.Errorf("%w: %s of %s copied", err, sizeText(done), sizeText(size))
 	}
-	free, reserve, err := j.space(d)
-	if err == nil && free < reserve {
-		err = fmt.Errorf("no space: %s are free and %s have to stay: %s of %s copied",
-			sizeText(free), sizeText(reserve), sizeText(done), sizeText(size))
+	room, err := j.room()
+	if err == nil && room.free < room.reserved {
+		err = errors.New(rows.FormatNoSpace(fmt.Sprintf("%s of %s copied (%s)", sizeText(done), sizeText(size), room)))
 	}
 	return err
 }
@@ -74,7 +82,7 @@ func data(f *os.File, at, size int64) (start, end int64, err error) {
 	switch {
 	case errors.Is(err, unix.ENXIO):
 		return size, size, nil
-	case errors.Is(err, unix.EINVAL): // the file system doesn't tell holes
+	case errors.Is(err, unix.EINVAL): // the file system doesn't report holes
 		return at, size, nil
 	case err != nil:
 		return 0, 0, err
@@ -139,29 +147,4 @@ func checkLength(f *os.File, size int64) error {
 		err = fmt.Errorf("%d of %d bytes could be copied", st.Size, size)
 	}
 	return err
-}
-
-// dress gives the draft owner, group, mode, times and access list of the mailbox as
-// cp -p does, and its owner's extended attributes, but no set-user-ID, set-group-ID
-// and sticky bit. The owner comes before the mode, which chown(2) may change. lost
-// says what couldn't be kept that isn't the mail.
-func (f *draft) dress(from *os.File, as unix.Stat_t) (lost []error, err error) {
-	if err := f.Chown(int(as.Uid), int(as.Gid)); err != nil {
-		return nil, err
-	}
-	// What the archive directory has for new files isn't the mailbox's, acl(5).
-	if _, err := unix.Fgetxattr(int(f.Fd()), accessList, nil); err != unix.ENODATA && err != unix.EOPNOTSUPP {
-		_ = unix.Fremovexattr(int(f.Fd()), accessList)
-	}
-	if err := f.Chmod(os.FileMode(as.Mode & 0o777)); err != nil {
-		return nil, err
-	}
-	lost = f.attributes(from, as)
-	err = f.byDescriptor(func(at int, path string, flags int) error {
-		return unix.UtimesNanoAt(at, path, []unix.Timespec{as.Atim, as.Mtim}, flags)
-	}, 0)
-	if err != nil {
-		err = &os.PathError{Op: "utimensat", Path: f.Name(), Err: err}
-	}
-	return lost, err
 }

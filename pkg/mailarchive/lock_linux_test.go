@@ -125,14 +125,20 @@ func TestLetGo(t *testing.T) {
 	s.gives(s.name(night), "mailarchive: not locked (let go after 20ms) but unchanged while copied", "")
 }
 
-func TestOneAtATime(t *testing.T) {
+// otherRun locks the archive directory for a uid as another run does.
+func (s *stage) otherRun(uid int) (end func()) {
+	s.Helper()
+	f, err := os.OpenFile(s.archive+"/"+lockName, os.O_RDWR|os.O_CREATE, 0o600)
+	s.try(err)
+	s.Cleanup(func() { f.Close() })
+	s.try(unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: int64(uid), Len: 1}))
+	return func() { f.Close() }
+}
+
+func TestTwoRunsDoNotWorkForOneAccount(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
-	d, err := os.Open(s.archive)
-	s.try(err)
-	defer d.Close()
-	fd := int(d.Fd())
-	s.try(unix.Flock(fd, unix.LOCK_EX))
+	end := s.otherRun(uid)
 	s.LockTimeout = 20 * time.Millisecond
 	s.gives("", "", "mailarchive: "+s.archive+": locked by another run")
 	s.archiveHolds()
@@ -144,10 +150,32 @@ func TestOneAtATime(t *testing.T) {
 	s.LockTimeout = time.Minute
 	go func() {
 		time.Sleep(10 * time.Millisecond)
-		_ = unix.Flock(fd, unix.LOCK_UN)
+		end()
 	}()
 	s.gives(s.name(night), "", "")
-	s.try(unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB))
+	s.otherRun(uid)
+}
+
+func TestRunsForTwoAccountsDoNotWaitForEachOther(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	s.otherRun(uid + 1)
+	s.gives(s.name(night), "", "")
+}
+
+// Whoever may read the archive directory can lock it, and not what is locked.
+func TestReadersOfTheArchiveCannotLockIt(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	s.try(os.Chmod(s.archive, 0o755))
+	d, err := os.Open(s.archive)
+	s.try(err)
+	defer d.Close()
+	s.try(unix.Flock(int(d.Fd()), unix.LOCK_EX))
+	s.gives(s.name(night), "", "")
+	if mode := s.stat(s.archive + "/" + lockName).Mode; mode != unix.S_IFREG|0o600 {
+		t.Errorf("mode %o", mode)
+	}
 }
 
 // Two runs of one second: one copies, and what it made stands for the other, or is
@@ -168,7 +196,7 @@ func TestTwoRuns(t *testing.T) {
 		}()
 	}
 	both.Wait()
-	if entries, _ := os.ReadDir(s.archive); len(entries) != 1 {
-		t.Errorf("the archive holds %v", entries)
+	if names := s.names(); len(names) != 1 {
+		t.Errorf("the archive holds %v", names)
 	}
 }

@@ -6,14 +6,11 @@
 package mailarchive
 
 import (
-	"fmt"
 	"io"
 	"strings"
 	"time"
 
-	"stormcheck/pkg/account"
 	"stormcheck/pkg/mailbox"
-	"stormcheck/pkg/rows"
 )
 
 // Options are what Run works with.
@@ -22,9 +19,11 @@ type Options struct {
 	Mailboxes   []mailbox.Template // where users have mail files
 	LockTimeout time.Duration      // how long a lock is waited for; 0: one try
 	Timeout     time.Duration      // how long a row may take, its locks and all its mailboxes
-	AgainAfter  time.Duration      // a mailbox isn't copied again within; 0: whenever it has changed
+	AgainAfter  time.Duration      // how long a mailbox isn't copied again; 0: whenever it has changed
 	Keep        int64              // how many copies of a mailbox stay; 0: all
+	KeepFor     time.Duration      // how long copies and evidence stay; 0: for ever
 	MaxSize     int64              // bytes a mailbox may have; 0: as many as fit
+	FairSize    Share              // of the archive's file system, for one account
 	MinFree     Share              // of the archive's file system
 	Host        string             // rows of this host are acted on, escaped
 	DryRun      bool               // copy nothing, note what would be
@@ -34,25 +33,6 @@ type Options struct {
 	// For tests: called when a mailbox is copied, before it is looked at again, and
 	// before it is copied again.
 	copied, again func()
-}
-
-// whose returns the user whose mailboxes a row is about.
-func whose(row rows.Row) (mailbox.User, error) {
-	name, err := rows.Unescape(row.User)
-	if err != nil {
-		return mailbox.User{}, fmt.Errorf("user: %w", err)
-	}
-	if err := mailbox.CheckName(name); err != nil {
-		return mailbox.User{}, fmt.Errorf("user: %w", err)
-	}
-	owner := name
-	if row.Account != "" { // the user is whom a process title names
-		if owner, err = rows.Unescape(row.Account); err != nil {
-			return mailbox.User{}, fmt.Errorf("account: %w", err)
-		}
-	}
-	a, err := account.Resolve(owner, uint32(row.UID.N), row.UID.Known)
-	return mailbox.User{Name: name, UID: a.UID, Home: a.Home, Account: row.Account}, err
 }
 
 // span writes a duration as a flag has it: 10m, not 10m0s.

@@ -97,18 +97,27 @@ func (s *stage) holds(path, want string) {
 	}
 }
 
-// archiveHolds checks the names in the archive directory.
+// archiveHolds checks the names in the archive directory, but for its lock and the list
+// of mailboxes that failed.
 func (s *stage) archiveHolds(want ...string) {
+	s.Helper()
+	if names := s.names(); !slices.Equal(names, slices.Sorted(slices.Values(want))) {
+		s.Errorf("the archive holds %q, want %q", names, want)
+	}
+}
+
+// names returns those in the archive directory, sorted.
+func (s *stage) names() []string {
 	s.Helper()
 	entries, err := os.ReadDir(s.archive)
 	s.try(err)
 	names := []string{}
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if e.Name() != lockName && e.Name() != failedName {
+			names = append(names, e.Name())
+		}
 	}
-	if slices.Sort(want); !slices.Equal(names, want) {
-		s.Errorf("the archive holds %q, want %q", names, want)
-	}
+	return names
 }
 
 const header = "time,host,user,uid,proc,count,actions,archived,notes,errors\n"
@@ -334,6 +343,24 @@ func TestUserNames(t *testing.T) {
 	s.archiveHolds()
 }
 
+// lineWith returns the line that has text in it: rows leave as they are done.
+func lineWith(out, text string) string {
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, text) {
+			return line
+		}
+	}
+	return ""
+}
+
+// sortedRows sorts the rows of the first snapshot.
+func sortedRows(out string) string {
+	lines := strings.SplitAfter(out, "\n")
+	end := slices.IndexFunc(lines[1:], func(line string) bool { return strings.HasPrefix(line, "user,") }) + 1
+	slices.Sort(lines[1:end])
+	return strings.Join(lines, "")
+}
+
 // Mailboxes of people behind one uid have to be that uid's. Their copies aren't those of
 // an account that has the name of one.
 func TestBehindAnAccount(t *testing.T) {
@@ -370,7 +397,12 @@ func TestBehindAnAccount(t *testing.T) {
 		"not fit for a path",
 		s.archive + "/" + groucho + "." + epoch + ",",
 	} {
-		if row := strings.Split(out, "\n")[i+1]; !strings.Contains(row, want) {
+		account := groucho
+		if i == len(users) {
+			users, account = append(users, groucho), ""
+		}
+		of := ",moscow," + users[i] + "," + groucho + "," + account + ",imapd"
+		if row := lineWith(out, of); !strings.Contains(row, want) {
 			t.Errorf("row %q; want %q", row, want)
 		}
 	}
@@ -442,7 +474,7 @@ func TestPass(t *testing.T) {
 	} else {
 		out, _, _ = strings.Cut(out, groucho+",archive=60,imapd,404,moscow,")
 	}
-	if got, _ := strings.CutSuffix(out, "user,actions,proc,count\n"); got != want {
+	if got, _ := strings.CutSuffix(out, "user,actions,proc,count\n"); sortedRows(got) != sortedRows(want) {
 		t.Errorf("out:\n%s\nwant:\n%s", out, want)
 	}
 	unfit := `<stdin>:9: header: no column "time"`

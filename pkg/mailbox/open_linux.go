@@ -179,6 +179,10 @@ func reason(err error) error {
 	return err
 }
 
+// IsLeased reports whether err says that the file is under a lease, which a Locking waits
+// for.
+func IsLeased(err error) bool { return errors.Is(err, errLease) }
+
 // refusedLease puts a lease that isn't waited for among what is refused.
 func refusedLease(err error) error {
 	if err == errLease {
