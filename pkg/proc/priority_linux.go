@@ -95,15 +95,17 @@ func SurviveOOM() {
 // can't have a thread dies.
 func MakeThreads() {
 	const enough = 16
-	var all sync.WaitGroup
+	var all, idle sync.WaitGroup
 	all.Add(enough)
+	idle.Add(enough)
 	for range enough {
 		go func() {
+			defer idle.Done()
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
 			all.Done()
 			all.Wait() // so that none serves two
 		}()
 	}
-	all.Wait()
+	idle.Wait() // a thread that is still locked serves nobody else
 }
