@@ -50,7 +50,8 @@ func newFight(k *killer, storms []*storm, deadline time.Time) (*fight, error) {
 			s.index = map[id]int{}
 		}
 		f.byUID[s.user.UID] = append(f.byUID[s.user.UID], s)
-		if s.subordinates.Any() && !s.titled() {
+		s.naming.table, s.naming.owner, s.naming.comm = s.table, s.owner, s.comm
+		if s.subordinates.Any() && !s.people {
 			f.rootless = append(f.rootless, s)
 		}
 	}

@@ -85,7 +85,7 @@ func (f *fight) stopOne(s *storm, p *process, who *proc.Identity, fresh, there *
 	switch p.refuse(f.refusal(s, p, h, who)); {
 	case p.claim != ours:
 		there.Add(-1)
-	case who.Kernel || !who.Leader || string(who.Comm) != s.comm: // it isn't what the sweep saw
+	case who.Kernel || !who.Leader || string(who.Comm) != p.comm.name: // it isn't what the sweep saw
 	default:
 		if p.got(stopSignal, h.Signal(stopSignal)); p.stage == frozen {
 			fresh.Add(1)

@@ -80,7 +80,7 @@ func (f *fight) send(sig Signal) {
 		case p.claim != ours:
 			_ = h.Signal(resumeSignal) // it may have got there while it was being stopped
 			p.stage = seen
-		case sig == resumeSignal || !s.titled() || p.confirmed:
+		case sig == resumeSignal || !p.titled() || p.confirmed:
 			p.got(sig, h.Signal(sig))
 		}
 		h.Close()

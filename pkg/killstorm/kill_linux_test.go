@@ -101,6 +101,11 @@ func TestLeave(t *testing.T) {
 			t.Fatalf("%s: %d live", c.want, living(storm))
 		}
 	}
+	// A mailbox that is too large for its share spares no storm.
+	if cells, _ := run1(t, strings.Replace(archive, ",,\n", ",,mailarchive: /var/mail/g: "+rows.FormatOversized("needs 9G")+"\n", 1),
+		func(o *Options) { o.RequireArchive, o.Max = true, 2 }); !strings.Contains(cells, "refused: 3 are more than --max 2") {
+		t.Errorf("row %s", cells)
+	}
 	// One who plants what isn't a mailbox in its place doesn't keep his storm.
 	cells, _ := run1(t, strings.Replace(archive, ",,\n", ",,mailarchive: /var/mail/g: a symbolic link\n", 1),
 		func(o *Options) { o.RequireArchive, o.Max = true, 3 })
@@ -213,7 +218,7 @@ func TestPIDReuse(t *testing.T) {
 	first := victims(t, 1, uid, "plain", comm, nil)[0]
 	pid := first.Process.Pid
 	b := fight{killer: newKiller(Options{}), byUID: map[uint32][]*storm{}}
-	s := &storm{target: target{user: mailbox.User{UID: uid}, comm: comm}, index: map[id]int{}}
+	s := &storm{target: target{user: mailbox.User{UID: uid}, comm: comm}, naming: naming{comm: comm}, index: map[id]int{}}
 	b.storms, b.byUID[uid], b.visit = []*storm{s}, []*storm{s}, func(_ int, p *proc.Process) { b.meet(p) }
 	table, err := proc.Open()
 	must(err)

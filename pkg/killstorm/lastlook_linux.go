@@ -116,7 +116,7 @@ func (f *fight) meetOther(c census, p *proc.Process, is func(*storm) bool) {
 		return
 	}
 	for _, s := range f.byUID[p.UID] {
-		if !s.titled() && is(s) {
+		if !s.people && is(s) {
 			f.mutex.Lock()
 			c.add(s, p)
 			f.mutex.Unlock()

@@ -140,34 +140,36 @@ func (f *fight) meet(p *proc.Process) bool {
 	if p.Zombie || p.Kernel || p.PID <= 1 {
 		return false
 	}
-	s := f.stormOf(p)
-	if s == nil {
+	met := false
+	for _, s := range f.byUID[p.UID] {
+		met = f.meetIn(s, p) || met
+	}
+	for _, s := range f.rootless {
+		if s.subordinates.Hold(p.UID) {
+			met = f.meetIn(s, p) || met
+		}
+	}
+	return met
+}
+
+// meetIn notes a process that has the uid for a storm, and reports whether it may be one
+// of it.
+func (f *fight) meetIn(s *storm, p *proc.Process) bool {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	c := s.naming.of(p.Comm)
+	if c == nil {
 		return false
 	}
-	found := process{uid: p.UID, sweep: s.sweep, recent: p.Recent(f.now), late: f.killing, terminal: p.Terminal}
+	found := process{uid: p.UID, comm: c, sweep: s.sweep, recent: p.Recent(f.now), late: f.killing, terminal: p.Terminal}
+	if c.name != s.comm {
+		found.claim = other // until its title says otherwise
+	}
 	if f.isOwn(p) {
 		found.refuse(ownGroup)
 	}
-	f.mutex.Lock()
 	s.meet(p, found)
-	f.mutex.Unlock()
 	return true
-}
-
-// stormOf returns the storm of which a process may be, nil if there is none. One of a
-// subordinate uid counts for the account that has the uid.
-func (f *fight) stormOf(p *proc.Process) *storm {
-	for _, s := range f.byUID[p.UID] {
-		if string(p.Comm) == s.comm {
-			return s
-		}
-	}
-	for _, s := range f.rootless {
-		if string(p.Comm) == s.comm && s.subordinates.Hold(p.UID) {
-			return s
-		}
-	}
-	return nil
 }
 
 // look sweeps, and keeps only those storms that are still due.
@@ -315,6 +317,7 @@ const (
 	foreign     = "in containers that others made"
 	firstOne    = "the first of containers"
 	otherUID    = "of another real uid"
+	byTitle     = "named by titles and not spelled by the limits row"
 	stranger    = "of a subordinate uid but in nobody's user namespace" // the row isn't about it
 )
 
@@ -322,8 +325,8 @@ const (
 // matches; "" if it may.
 func (f *fight) refusal(s *storm, p *process, h proc.Handle, who *proc.Identity) string {
 	switch uid := p.uid; {
-	case p.why == ownGroup:
-		return ownGroup
+	case p.why == ownGroup || p.why == byTitle:
+		return p.why
 	case who.UID != uid || who.Real != uid || who.Saved != uid:
 		return otherUID // a setuid program that somebody else runs
 	case uid != s.user.UID && !s.madeUser(h):

@@ -37,6 +37,7 @@ const (
 type process struct {
 	id
 	uid    uint32 // the account's, or a subordinate one
+	comm   *commRules
 	stage  stage
 	claim  claim
 	why    string // it is refused
@@ -52,6 +53,9 @@ type process struct {
 	late      bool // it came after the killing had begun
 	confirmed bool // its title was right after it had stopped
 }
+
+// titled reports whether its title says whether the row is about it.
+func (p *process) titled() bool { return p.comm != nil && len(p.comm.rules) > 0 }
 
 // touched reports whether killstorm made it do anything, so that it has to see the end
 // of it.

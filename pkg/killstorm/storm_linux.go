@@ -11,6 +11,7 @@ import (
 // A storm is all processes of one uid and one name, and what becomes of them.
 type storm struct {
 	target
+	naming    naming
 	due       *filter.Due
 	processes []process // all that were ever seen
 	index     map[id]int

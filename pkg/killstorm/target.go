@@ -23,10 +23,14 @@ type target struct {
 	// subordinates are uids of processes in user namespaces that count for the owner.
 	subordinates account.Subordinates
 
-	// How titles of processes of that uid and name are read, none if they aren't; and
-	// whom those must name that the row is about, "" for those that name no user.
-	rules titles.Rules
-	named string
+	// named is the user that titles must name, "" for those that name none, and people
+	// reports whether titles of processes of that uid and name may name users.
+	named  string
+	people bool
+	// table is how titles name programs, nil if there is no table. Only if spelled, by the
+	// limits row, may processes end that have their name from their titles.
+	table   *titles.Table
+	spelled bool
 }
 
 // target returns whose processes a row is about, of which name, or why they must not be
@@ -63,7 +67,7 @@ func (o Options) target(d *filter.Due) (t target, err error) {
 	if t.subordinates, err = account.SubordinatesOf(a); err != nil {
 		return t, err
 	}
-	if t.rules, err = o.rules(d.Row, t.user.UID); err != nil {
+	if err := o.readsTitles(&t, d.Row); err != nil {
 		return t, err
 	}
 	if o.RequireArchive {
@@ -72,25 +76,28 @@ func (o Options) target(d *filter.Due) (t target, err error) {
 	return t, nil
 }
 
-// rules returns how titles of processes of a row's uid and name are read. The table must
-// be the one by which the row was made.
-func (o Options) rules(row rows.Row, uid uint32) (titles.Rules, error) {
+// readsTitles sets how the target's titles are read. The table must be the one by which
+// the row was made.
+func (o Options) readsTitles(t *target, row rows.Row) error {
 	if o.Titles == nil && row.Account != "" {
-		return nil, errors.New("no table of titles: the account's processes can't be told apart")
+		return errors.New("no table of titles: the account's processes can't be told apart")
 	}
-	rules := o.Titles.For(uid, row.Proc)
-	switch {
-	case rules != nil:
-		return rules, o.Titles.Unchanged(row.Time.Time)
-	case row.Account != "":
-		return nil, errors.New("the table of titles says nothing of the account's processes of that name")
+	if o.Titles == nil {
+		return nil
 	}
-	return nil, nil
+	t.people = len(o.Titles.For(t.user.UID, row.Proc)) > 0
+	if row.Account != "" && !t.people {
+		return errors.New("the table of titles says nothing of the account's processes of that name")
+	}
+	t.table, t.spelled = o.Titles, spells(row.Rule, row.Proc)
+	if t.people || len(o.Titles.RulesOf(t.owner, row.Proc)) > 0 {
+		return o.Titles.Unchanged(row.Time.Time)
+	}
+	if o.Titles.Unchanged(row.Time.Time) != nil {
+		t.table = nil // titles name no programs that could be trusted
+	}
+	return nil
 }
-
-// nobody is the uid of the account without rights, and of what has none in a
-// user namespace.
-const nobody = 65534
 
 // trimLimit refuses a limit that says nothing about how many have to end.
 func trimLimit(l rows.Limit) error {
@@ -99,6 +106,10 @@ func trimLimit(l rows.Limit) error {
 	}
 	return nil
 }
+
+// nobody is the uid of the account without rights, and of processes that have none in
+// a user namespace.
+const nobody = 65534
 
 // Protected are the users of --protect: by uid, so that no second name of theirs leads
 // to them, and by name, in case the name service doesn't know the uid, and for users

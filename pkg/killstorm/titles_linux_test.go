@@ -98,7 +98,9 @@ func TestSaysOtherwise(t *testing.T) {
 	other, silent := speaks(t, uid, comm, "imap harpo"), speaks(t, uid, comm, "imapd")
 
 	b := fight{killer: newKiller(Options{}), byUID: map[uint32][]*storm{}}
-	s := &storm{target: target{user: mailbox.User{UID: uid}, comm: comm, rules: table.For(uid, comm), named: "groucho"}, index: map[id]int{}}
+	owner := known[uid]
+	s := &storm{target: target{user: mailbox.User{UID: uid}, owner: owner, comm: comm, people: true, table: table, named: "groucho"}, index: map[id]int{}}
+	s.naming = naming{table: table, owner: owner, comm: comm}
 	b.storms, b.byUID[uid], b.visit = []*storm{s}, []*storm{s}, func(_ int, p *proc.Process) { b.meet(p) }
 	var err error
 	b.table, err = proc.Open()
@@ -151,4 +153,73 @@ func TestSaysOtherwise(t *testing.T) {
 		t.Errorf("the account's own: %v; want %d", own, silent.Process.Pid)
 	}
 	silent.say(t, "imapd") // nobody is left frozen
+}
+
+// Processes of an interpreter end by the program that their titles name, and no others
+// do; by the interpreter's name those end that have no name of their own.
+func TestEndsByTheProgramThatTitlesName(t *testing.T) {
+	uid := who(t)
+	comm := name("n")
+	path := t.TempDir() + "/titles.csv"
+	must(os.WriteFile(path, []byte("account,proc,title\n*,"+comm+`,^node (?:\S*/)?(?P<proc>[^/ ]+)\.js`+"\n"), 0o600))
+	table, faults := titles.Load(path)
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	all := map[string][]speaker{}
+	for title, n := range map[string]int{"node /opt/mcp.js --key secret": 6, "node /opt/web.js": 5, "node /opt/a.js": 1, "node": 1} {
+		for range n {
+			all[title] = append(all[title], speaks(t, uid, comm, title))
+		}
+	}
+	alive := func() (n string) {
+		for _, title := range []string{"node /opt/mcp.js --key secret", "node /opt/web.js", "node /opt/a.js", "node"} {
+			live := 0
+			for _, one := range all[title] {
+				if s := state(one.Process.Pid); s == "S" || s == "R" {
+					live++
+				}
+			}
+			n += fmt.Sprint(live, " ")
+		}
+		return n
+	}
+	at := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339) // after the table's last change
+	run := func(proc, rule string, limit int) string {
+		var out strings.Builder
+		row := fmt.Sprintf("%s,moscow,%s,%d,%s,404,kill=%d,,,,,%s\n", at, user(uid), uid, proc, limit, rule)
+		runOn(t, strings.NewReader(strings.TrimSpace(header)+",rule\n"+row), &out, func(o *Options) { o.Now, o.Titles = time.Now, table })
+		cells := strings.Split(strings.TrimSpace(out.String()), ",")
+		return strings.Join(cells[len(cells)-5:len(cells)-1], "|")
+	}
+	for _, c := range []struct{ proc, rule, want, alive string }{
+		{"mcp", "*/*", "0||killstorm: refused: 6 named by titles and not spelled by the limits row - too few others: 0|", "6 5 1 1 "},
+		{"mcp", "*/mc?", "0||killstorm: refused: 6 named by titles and not spelled by the limits row - too few others: 0|", "6 5 1 1 "},
+		{"mcp", "*/x|mcp", "6|0||", "0 5 1 1 "},
+		{comm, "*/*", "2|0||", "0 5 0 0 "},
+		{"web", "*/web", "5|0||", "0 0 0 0 "},
+	} {
+		limit := 2
+		if c.proc == "mcp" {
+			limit = 6
+		}
+		if cells := run(c.proc, c.rule, limit); cells != c.want || alive() != c.alive {
+			t.Errorf("%s by %s: row %s, alive %s; want %s, %s", c.proc, c.rule, cells, alive(), c.want, c.alive)
+		}
+	}
+}
+
+func TestSpells(t *testing.T) {
+	for _, c := range []struct {
+		rule, name string
+		want       bool
+	}{
+		{"*/mcp", "mcp", true}, {"groucho/mcp|x", "mcp", true}, {"*/x|mcp", "mcp", true},
+		{"*/mcp*", "mcp", false}, {"*/*", "mcp", false}, {"", "mcp", false}, {"mcp", "mcp", false}, {"*/MCP", "mcp", false},
+		{"*/*", "*", false}, {"*/a\\\\b", "a\\b", false}, {"*/", "", true},
+	} {
+		if got := spells(c.rule, c.name); got != c.want {
+			t.Errorf("%s spells %s: %v", c.rule, c.name, got)
+		}
+	}
 }
