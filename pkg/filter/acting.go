@@ -33,6 +33,10 @@ type Acting struct {
 	// once. It calls done once, from any goroutine, when it has filled the row. Rows are
 	// written as they are done: no row waits for another one of its snapshot.
 	Start func(due *Due, done func())
+	// Stop ends the run early; nil: one for SIGTERM. Act, Together and what Start has
+	// begun finish or give up their rows when it is asked for. No other row is acted on
+	// then: the rest of the snapshot is passed on with an error in each row that is due.
+	Stop *Stop
 }
 
 // mostStarted is how many rows are in hand at once at most. A variable for tests.
@@ -60,20 +64,51 @@ const (
 )
 
 // Run takes a stream through the filter. A reader that has gone doesn't keep it
-// from its work.
+// from its work. A run that is ended early fails.
 func (a Acting) Run(env Env) error {
 	OutliveReader()
+	if a.Stop == nil {
+		a.Stop = NewStop(nil)
+	}
+	defer a.Stop.release()
 	q := queue{Acting: a, env: env, out: rows.NewWriter(env.Out), hands: make(chan struct{}, mostStarted)}
-	defer q.out.Flush()
-	defer q.started.Wait()
-	defer q.act()
-	return Stream{
+	in := newInterruptible(env.In, a.Stop, q.idle)
+	defer in.close()
+	err := Stream{
 		Need:   append([]rows.Column{rows.Time, rows.Host, rows.User, rows.Actions}, a.Needs...),
 		Adds:   append(a.Fills, rows.Notes, rows.Errors),
 		Idle:   func() error { q.act(); q.flush(); return nil },
-		Header: func(record *rows.Record) error { q.act(); q.started.Wait(); q.write(record); return nil },
+		Header: q.header,
 		Row:    func(record *rows.Record) error { q.row(record); return nil },
-	}.Run(env.In, q.report)
+	}.Run(in, q.report)
+	q.act()
+	q.started.Wait()
+	q.flush()
+	if err == nil && a.Stop.Err() != nil {
+		err = ErrFailed
+	}
+	return err
+}
+
+// header begins a snapshot, unless the run is to end early.
+func (q *queue) header(record *rows.Record) error {
+	q.act()
+	q.started.Wait()
+	if q.Stop.Err() != nil {
+		return ErrFailed
+	}
+	q.write(record)
+	return nil
+}
+
+// idle returns a channel that is closed when no row is in hand.
+func (q *queue) idle() <-chan struct{} {
+	none := make(chan struct{})
+	go func() {
+		q.started.Wait()
+		close(none)
+	}()
+	return none
 }
 
 // A queue holds the rows that wait for the action, and those behind them.
@@ -113,7 +148,9 @@ func (q *queue) row(record *rows.Record) {
 	var row rows.Row
 	if due && err == nil {
 		q.flush() // no row waits for another's action
-		row, err = q.fit(record)
+		if row, err = q.fit(record); err == nil {
+			err = q.Stop.Err()
+		}
 	}
 	q.tell(record, err)
 	if due = due && err == nil; !due && len(q.due) == 0 {
@@ -159,13 +196,19 @@ func (q *queue) start(d *Due) {
 
 // act does what is due, and writes the rows.
 func (q *queue) act() {
-	if q.Together != nil && len(q.due) > 0 {
+	switch err := q.Stop.Err(); {
+	case err != nil:
+		for _, d := range q.due {
+			d.Err = err
+		}
+	case q.Together == nil:
+		for _, d := range q.due { // one, or none
+			d.Err = q.Act(d.Record, d.Row, d.Limit)
+		}
+	case len(q.due) > 0:
 		q.Together(q.due)
 	}
 	for _, d := range q.due {
-		if q.Together == nil {
-			d.Err = q.Act(d.Record, d.Row, d.Limit)
-		}
 		q.tell(d.Record, d.Err)
 	}
 	for _, record := range q.records {

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -92,6 +93,21 @@ func TestLog(t *testing.T) {
 	aside, err := filepath.Glob(path + ".*")
 	if len(aside) != 1 || logged(t, aside[0]) != "dear diary\n" {
 		t.Errorf("moved aside: %q, %v", aside, err)
+	}
+
+	// A gap is no storm.
+	gap := rows.NewReader(strings.NewReader("host,user,proc,count,actions,errors\nmoscow,?,?,0,,ssh: no route\n"), "<stdin>", func() error { return nil })
+	_, _ = gap.Read()
+	record, err := gap.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := &Log{Path: path + ".gap"}
+	if err := errors.Join(without.Add(record), without.Flush()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(without.Path); err == nil {
+		t.Error("a gap was logged")
 	}
 
 	// Nothing logged, nothing made.

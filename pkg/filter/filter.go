@@ -18,7 +18,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -259,51 +258,4 @@ func (o *onceValue) Set(text string) error {
 func (o *onceValue) IsBoolFlag() bool {
 	b, ok := o.Value.(interface{ IsBoolFlag() bool })
 	return ok && b.IsBoolFlag()
-}
-
-// Number returns the plain decimal of flag name, or byDefault when it isn't given.
-func Number(c *cli.Context, name string, byDefault int64) (int64, error) {
-	if !c.IsSet(name) {
-		return byDefault, nil
-	}
-	n, err := rows.ParseNumber(c.String(name))
-	if err != nil {
-		return 0, Usagef("--%s: %s", name, err)
-	}
-	return n, nil
-}
-
-// Duration returns the positive duration of flag name (90s, 10m, 1h: Go's
-// time.ParseDuration without fractions and signs), or byDefault.
-func Duration(c *cli.Context, name string, byDefault time.Duration) (time.Duration, error) {
-	if !c.IsSet(name) {
-		return byDefault, nil
-	}
-	text := c.String(name)
-	d, err := time.ParseDuration(text)
-	if err != nil || d <= 0 || strings.ContainsAny(text, "+.") {
-		return 0, Usagef("--%s: %q is not a duration such as 90s or 10m", name, text)
-	}
-	return d, nil
-}
-
-// Text returns the value of flag name, which must not be empty when given.
-func Text(c *cli.Context, name, byDefault string) (string, error) {
-	if !c.IsSet(name) {
-		return byDefault, nil
-	}
-	if c.String(name) == "" {
-		return "", Usagef("--%s: empty", name)
-	}
-	return c.String(name), nil
-}
-
-// Host returns the flag --host, or uname's node name, as the stream shows it.
-func Host(c *cli.Context) (string, error) {
-	name, err := os.Hostname()
-	if err != nil && !c.IsSet("host") {
-		return "", fmt.Errorf("node name: %w", err)
-	}
-	name, err = Text(c, "host", name)
-	return rows.Escape(name), err
 }

@@ -39,9 +39,16 @@ func nothing(*cli.Context, Env) error { return nil }
 
 func TestUsageErrors(t *testing.T) {
 	const synopsis = "usage: demo [--min N] [--to ADDR]... [-n]\n"
-	number := func(c *cli.Context, _ Env) error { _, err := Number(c, "min", 1); return err }
-	wait := func(c *cli.Context, _ Env) error { _, err := Duration(c, "wait", 1); return err }
-	text := func(c *cli.Context, _ Env) error { _, err := Text(c, "min", "x"); return err }
+	number := func(c *cli.Context, _ Env) error { f := Read(c); f.Number("min", 1); return f.Err() }
+	wait := func(c *cli.Context, _ Env) error { f := Read(c); f.Duration("wait", 1); return f.Err() }
+	text := func(c *cli.Context, _ Env) error { f := Read(c); f.Text("min", "x"); return f.Err() }
+	both := func(c *cli.Context, _ Env) error {
+		f := Read(c)
+		f.Refuse(f.Given("wait"), "--wait: not today")
+		f.Number("min", 1)
+		f.Refuse(true, "never said")
+		return f.Err()
+	}
 	for _, c := range []struct {
 		run  func(*cli.Context, Env) error
 		args string
@@ -64,6 +71,8 @@ func TestUsageErrors(t *testing.T) {
 		{wait, "--wait -1s", "demo: --wait: \"-1s\" is not a duration such as 90s or 10m\n"},
 		{wait, "--wait 1.5h", "demo: --wait: \"1.5h\" is not a duration such as 90s or 10m\n"},
 		{text, "--min=", "demo: --min: empty\n"},
+		{both, "--min=x --wait 1s", "demo: --wait: not today\n"}, // the first of several
+		{both, "--min=x", "demo: --min: \"x\" is not a number\n"},
 	} {
 		stdout, stderr, status := demo(t, c.run, strings.Fields(c.args)...)
 		if stdout != "" || stderr != c.want+synopsis || status != 2 {
@@ -74,21 +83,20 @@ func TestUsageErrors(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	_, stderr, status := demo(t, func(c *cli.Context, _ Env) error {
-		n, err := Number(c, "min", 7)
-		if n != 7 || err != nil {
-			t.Errorf("--min: %d, %v", n, err)
+		f := Read(c)
+		if n := f.Number("min", 7); n != 7 || f.Given("min") {
+			t.Errorf("--min: %d", n)
 		}
-		d, err := Duration(c, "wait", time.Hour)
-		if d != 90*time.Second || err != nil {
-			t.Errorf("--wait: %s, %v", d, err)
+		if d := f.Duration("wait", time.Hour); d != 90*time.Second {
+			t.Errorf("--wait: %s", d)
 		}
-		if to := c.StringSlice("to"); len(to) != 2 || to[0] != "a,b" {
+		if to := f.Texts("to"); len(to) != 2 || to[0] != "a,b" {
 			t.Errorf("--to: %q", to)
 		}
-		if !c.Bool("dry-run") {
+		if !f.Switch("dry-run") {
 			t.Error("-n isn't --dry-run")
 		}
-		return nil
+		return f.Err()
 	}, "--to", "a,b", "--wait", "90s", "--to", "c", "-n")
 	if stderr != "" || status != 0 {
 		t.Errorf("stderr %q, status %d", stderr, status)

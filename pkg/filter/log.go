@@ -25,9 +25,10 @@ type Log struct {
 // maxBatch is how much a Log collects before it writes by itself.
 const maxBatch = 1 << 20
 
-// Add puts the record into the batch that Flush writes.
+// Add puts the record into the batch that Flush writes, unless it is a gap: a log is
+// for storms.
 func (l *Log) Add(record *rows.Record) error {
-	if l.Path == "" {
+	if _, isGap := record.Gap(); isGap || l.Path == "" {
 		return nil
 	}
 	if l.rows == nil {
