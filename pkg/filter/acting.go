@@ -72,14 +72,16 @@ func (a Acting) Run(env Env) error {
 	}
 	defer a.Stop.release()
 	q := queue{Acting: a, env: env, out: rows.NewWriter(env.Out), hands: make(chan struct{}, mostStarted)}
-	in := newInterruptible(env.In, a.Stop, q.idle)
-	defer in.close()
+	in := env.In
+	if file, ok := in.(*os.File); ok {
+		in = interruptible{file, a.Stop, func() bool { return len(q.hands) > 0 }}
+	}
 	err := Stream{
 		Need:   append([]rows.Column{rows.Time, rows.Host, rows.User, rows.Actions}, a.Needs...),
 		Adds:   append(a.Fills, rows.Notes, rows.Errors),
-		Idle:   func() error { q.act(); q.flush(); return nil },
+		Idle:   func() error { q.act(); q.flush(); return a.Stop.now() },
 		Header: q.header,
-		Row:    func(record *rows.Record) error { q.row(record); return nil },
+		Row:    func(record *rows.Record) error { q.row(record); return a.Stop.now() },
 	}.Run(in, q.report)
 	q.act()
 	q.started.Wait()
@@ -99,16 +101,6 @@ func (q *queue) header(record *rows.Record) error {
 	}
 	q.write(record)
 	return nil
-}
-
-// idle returns a channel that is closed when no row is in hand.
-func (q *queue) idle() <-chan struct{} {
-	none := make(chan struct{})
-	go func() {
-		q.started.Wait()
-		close(none)
-	}()
-	return none
 }
 
 // A queue holds the rows that wait for the action, and those behind them.

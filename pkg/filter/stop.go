@@ -2,30 +2,38 @@ package filter
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Stop is a run's wish to end early, by a signal: SIGTERM or one of the others that
 // it was made for. After the first one the row in hand is finished or given up, and no
 // other is begun.
 type Stop struct {
-	signals chan os.Signal
-	over    chan struct{} // closed by release
-	asked   chan struct{} // closed by the first signal
-	err     error         // of the first signal; valid once asked is closed
-	again   func()
+	signals  chan os.Signal
+	over     chan struct{} // closed by release
+	asked    chan struct{} // closed by the first signal
+	insisted chan struct{} // closed by the second one, if again is set
+	err      error         // of the first signal; valid once asked is closed
+	again    func()
+	wake     *os.File // a pipe that is at its end once asked is closed; nil if none could be made
+	waker    *os.File
 }
 
 // NewStop begins to catch SIGTERM and the other signals. The second one ends the
-// process as the signal does by default, or calls again instead if that isn't nil: a
-// tool that has to undo something first does so, and ends.
+// process as the signal does by default. If again isn't nil it is called instead, and
+// the run ends when Act or Together returns: a tool that has to undo something first
+// does so.
 func NewStop(again func(), others ...os.Signal) *Stop {
 	s := &Stop{
-		signals: make(chan os.Signal, 2), over: make(chan struct{}), asked: make(chan struct{}), again: again,
+		signals: make(chan os.Signal, 2), over: make(chan struct{}),
+		asked: make(chan struct{}), insisted: make(chan struct{}), again: again,
+	}
+	if wake, waker, err := os.Pipe(); err == nil {
+		s.wake, s.waker = wake, waker
 	}
 	signal.Notify(s.signals, append(others, syscall.SIGTERM)...)
 	go s.wait()
@@ -37,12 +45,16 @@ func (s *Stop) wait() {
 	case sig := <-s.signals:
 		s.err = fmt.Errorf("ended early by a signal: %s", sig)
 		close(s.asked)
+		if s.waker != nil {
+			s.waker.Close()
+		}
 	case <-s.over:
 		return
 	}
 	select {
 	case sig := <-s.signals:
 		if s.again != nil {
+			close(s.insisted)
 			s.again()
 			return
 		}
@@ -58,11 +70,26 @@ func (s *Stop) Asked() <-chan struct{} { return s.asked }
 // Err returns why rows are not acted on any more: "ended early by a signal: ", and
 // which one. It is nil before that.
 func (s *Stop) Err() error {
-	select {
-	case <-s.asked:
+	if isClosed(s.asked) {
 		return s.err
+	}
+	return nil
+}
+
+// now returns ErrFailed if the run is to end before the rest of its snapshot.
+func (s *Stop) now() error {
+	if isClosed(s.insisted) {
+		return ErrFailed
+	}
+	return nil
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
 	default:
-		return nil
+		return false
 	}
 }
 
@@ -70,60 +97,40 @@ func (s *Stop) Err() error {
 func (s *Stop) release() {
 	signal.Stop(s.signals)
 	close(s.over)
+	if s.wake != nil {
+		s.wake.Close()
+		s.waker.Close()
+	}
 }
 
-// An interruptible is an input whose Read ends with ErrFailed when the run is to end
-// early, no row is in hand, and none comes.
+// An interruptible is an input that fails with ErrFailed instead of being waited for,
+// when the run is to end early and no row is in hand.
 type interruptible struct {
-	stop  *Stop
-	idle  func() <-chan struct{} // closed when no row is in hand
-	wants chan int               // how many bytes Read asks for
-	reads chan read
+	*os.File
+	stop *Stop
+	busy func() bool // a row is in hand
 }
 
-type read struct {
-	text []byte // valid until the next one is asked for
-	err  error
-}
-
-// lastRows is how long the rest of a snapshot is waited for when the run is to end
-// early.
-const lastRows = 100 * time.Millisecond
-
-func newInterruptible(in io.Reader, stop *Stop, idle func() <-chan struct{}) *interruptible {
-	i := &interruptible{stop: stop, idle: idle, wants: make(chan int), reads: make(chan read, 1)}
-	go func() {
-		var buffer []byte
-		for size := range i.wants {
-			if len(buffer) < size {
-				buffer = make([]byte, size)
-			}
-			n, err := in.Read(buffer[:size])
-			i.reads <- read{buffer[:n], err}
+func (i interruptible) Read(p []byte) (int, error) {
+	const glance = 20 // milliseconds
+	for {
+		fds := []unix.PollFd{{Fd: int32(i.Fd()), Events: unix.POLLIN}}
+		timeout, asked := -1, i.stop.Err() != nil
+		switch {
+		case asked && !i.busy():
+			timeout = 0
+		case asked || i.stop.wake == nil:
+			timeout = glance
+		default:
+			fds = append(fds, unix.PollFd{Fd: int32(i.stop.wake.Fd()), Events: unix.POLLIN})
 		}
-	}()
-	return i
-}
-
-func (i *interruptible) Read(p []byte) (int, error) {
-	i.wants <- len(p)
-	select {
-	case r := <-i.reads:
-		return copy(p, r.text), r.err
-	case <-i.stop.Asked():
-	}
-	select {
-	case r := <-i.reads:
-		return copy(p, r.text), r.err
-	case <-i.idle():
-	}
-	select {
-	case r := <-i.reads:
-		return copy(p, r.text), r.err
-	case <-time.After(lastRows):
-		return 0, ErrFailed
+		n, err := unix.Poll(fds, timeout)
+		switch {
+		case err == unix.EINTR:
+		case err != nil || fds[0].Revents != 0:
+			return i.File.Read(p)
+		case n == 0 && timeout == 0:
+			return 0, ErrFailed
+		}
 	}
 }
-
-// close ends the goroutine, unless it is in a read that never returns.
-func (i *interruptible) close() { close(i.wants) }

@@ -23,8 +23,8 @@ func doRow(user, actions string) string {
 }
 
 // acting is the tool that TestMain makes of this binary: it says on stderr that it is
-// at a row, and is done with it when it is to end early. A row of stubborn is never
-// done.
+// at a row, and is done with it when it is to end early and the file FILTER_GO is there.
+// A row of stubborn is never done.
 func acting(how string) *cli.App {
 	at := func(stop *Stop, row rows.Row) error {
 		fmt.Fprintln(os.Stderr, "at", row.User)
@@ -32,6 +32,12 @@ func acting(how string) *cli.App {
 			select {}
 		}
 		<-stop.Asked()
+		fmt.Fprintln(os.Stderr, "asked")
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+			if _, err := os.Stat(os.Getenv("FILTER_GO")); err == nil {
+				break
+			}
+		}
 		return Note("did " + row.User)
 	}
 	return New(Tool{Name: "demo", Run: func(_ *cli.Context, env Env) error {
@@ -73,6 +79,7 @@ func TestMain(m *testing.M) {
 // A running filter is one that reads from a pipe.
 type running struct {
 	*exec.Cmd
+	hold     string // the file that lets it go on
 	t        *testing.T
 	in       io.WriteCloser
 	out      *bufio.Reader
@@ -82,7 +89,7 @@ type running struct {
 func startActing(t *testing.T, how string) *running {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10", "FILTER_ACTS="+how)
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=10", "FILTER_ACTS="+how, "FILTER_GO="+t.TempDir()+"/go")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -100,10 +107,23 @@ func startActing(t *testing.T, how string) *running {
 	}
 	slow := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	t.Cleanup(func() { slow.Stop(); _ = cmd.Process.Kill() })
-	return &running{cmd, t, in, bufio.NewReader(out), bufio.NewReader(problems)}
+	return &running{cmd, strings.TrimPrefix(cmd.Env[len(cmd.Env)-1], "FILTER_GO="), t, in, bufio.NewReader(out), bufio.NewReader(problems)}
 }
 
 func (r *running) write(lines ...string) { _, _ = io.WriteString(r.in, strings.Join(lines, "\n")+"\n") }
+
+// terminate terminates it, writes when it knows, and lets it go on then.
+func (r *running) terminate(lines ...string) {
+	r.t.Helper()
+	_ = r.Process.Signal(syscall.SIGTERM)
+	r.expect(r.problems, "asked")
+	if len(lines) > 0 {
+		r.write(lines...)
+	}
+	if err := os.WriteFile(r.hold, nil, 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
 
 func (r *running) expect(from *bufio.Reader, want string) {
 	r.t.Helper()
@@ -129,8 +149,7 @@ func TestTerminatedFilterPassesTheRestOfItsSnapshot(t *testing.T) {
 			r.write(doHeader, doRow("groucho", "do=60"))
 			r.expect(r.out, doHeader)
 			r.expect(r.problems, "at groucho")
-			_ = r.Process.Signal(syscall.SIGTERM)
-			r.write(doRow("harpo", ""), doRow("zeppo", "do=60"), ",moscow,?,?,0,,,ssh: no route", doHeader, doRow("gummo", "do=60"))
+			r.terminate(doRow("harpo", ""), doRow("zeppo", "do=60"), ",moscow,?,?,0,,,ssh: no route", doHeader, doRow("gummo", "do=60"))
 			out, problems, state := r.end()
 			for _, want := range []string{",groucho,imapd,404,do=60,demo: did groucho,\n", ",harpo,imapd,404,,,\n", ",zeppo,imapd,404,do=60,," + why + "\n", ",moscow,?,?,0,,,ssh: no route\n"} {
 				if !strings.Contains(out, want) {
@@ -176,7 +195,7 @@ func TestTerminatedFilterEndsWithItsInput(t *testing.T) {
 	r.write(doHeader, doRow("groucho", "do=60"))
 	r.in.Close()
 	r.expect(r.problems, "at groucho")
-	_ = r.Process.Signal(syscall.SIGTERM)
+	r.terminate()
 	if out, problems, state := r.end(); !strings.HasSuffix(out, "did groucho,\n") || problems != "" || state != "exit status 1" {
 		t.Errorf("%s, %q, %q", state, out, problems)
 	}

@@ -3,7 +3,6 @@ package killstorm
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -21,13 +20,15 @@ import (
 func Run(o Options, env filter.Env) error {
 	proc.MakeThreads() // or it could die in the middle, with processes frozen
 	k := newKiller(o)
-	env.In = input{env.In, k}
+	signal.Notify(k.signals, caught...)
 	defer signal.Stop(k.signals)
 	return filter.Acting{
 		Tool: "killstorm", Action: rows.ActionKill, Lesser: rows.ActionTrim, Host: o.Host, Now: o.Now,
 		Needs:    []rows.Column{rows.Proc, rows.Count},
 		Fills:    []rows.Column{rows.Killed, rows.Remaining},
 		Together: k.act,
+		// The first signal makes it resume what it froze; after another it ends then.
+		Stop: filter.NewStop(func() {}, caught...),
 	}.Run(env)
 }
 
@@ -45,24 +46,8 @@ func newKiller(o Options) *killer {
 	return &killer{Options: o, signals: make(chan os.Signal, 1), answers: newAnswers(), evidence: make(chan bool, 1)}
 }
 
-// After a termination signal Read fails, so no further rows are taken. All rows before
-// have been written when it is called. While it waits, signals have their default
-// effect.
-type input struct {
-	io.Reader
-	k *killer
-}
-
-func (i input) Read(p []byte) (int, error) {
-	signal.Stop(i.k.signals)
-	if err := i.k.termination(); err != nil {
-		return 0, err
-	}
-	return i.Reader.Read(p)
-}
-
 // caught are the signals that would end killstorm, and leave processes frozen, if it
-// didn't catch them while it works. Nothing helps against KILL.
+// didn't catch them. Nothing helps against KILL.
 var caught = []os.Signal{
 	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTERM,
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGXCPU,
@@ -79,9 +64,8 @@ func (k *killer) termination() error {
 }
 
 // act does what is due for rows that came together. After a termination signal it does
-// nothing more. Signals are caught until the rows have been written, too.
+// nothing more.
 func (k *killer) act(due []*filter.Due) {
-	signal.Notify(k.signals, caught...)
 	var fought []*storm
 	for _, storms := range turns(k.storms(due)) {
 		fought = append(fought, k.turn(storms)...)
