@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The actions that filters of the suite answer to. A limits table may name others.
+// The actions that filters of the suite perform. A limits table may name others.
 const (
 	ActionLog     = "log"
 	ActionAlert   = "alert"
@@ -74,10 +74,10 @@ func (l Limit) String() string {
 	return strings.Join(parts, "|")
 }
 
-// Numbers are what a limit is held against, 0 where unknown.
+// Numbers are what limits are compared with, 0 if unknown.
 type Numbers struct {
 	Count   int64 // processes
-	Recent  int64 // of them, those started in the last 60 s
+	Recent  int64 // those of them that started in the last 60 s
 	Started int64 // started in the last 60 s, dead or alive
 }
 

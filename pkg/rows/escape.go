@@ -28,9 +28,9 @@ func EscapeName(name string) string {
 	return Escape(name)
 }
 
-// Printable returns s with each byte of what isn't printable UTF-8 as \xNN and
-// all else as it was: for text that goes to a terminal or into a mail and may
-// hold cells that are escaped already.
+// Printable returns s with each byte of what isn't printable UTF-8 as \xNN and all else
+// unchanged. It is for text for a terminal or a mail, which may hold cells that are
+// escaped already.
 func Printable(s string) string {
 	return escape(s, func(rune) bool { return false })
 }

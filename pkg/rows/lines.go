@@ -8,14 +8,14 @@ import (
 	"io"
 )
 
-// A raw is a record before it is decoded: its cells without quotes, one behind
-// the other with one byte between them.
+// A raw is a record before it is decoded: its cells without quotes, with one byte
+// between them.
 type raw struct {
 	text []byte
 	ends []int // where each cell ends
 }
 
-// cell returns a cell, which is valid as long as the raw is.
+// cell returns a cell. It is valid as long as the raw is.
 func (r raw) cell(i int) []byte {
 	if i == 0 {
 		return r.text[:r.ends[0]]
@@ -46,7 +46,7 @@ func (r raw) hasNumber() bool {
 	return false
 }
 
-// strings appends the cells to a slice, as strings that last.
+// strings appends the cells to a slice, as strings that outlive the raw.
 func (r raw) strings(cells []string) []string {
 	text, start := string(r.text), 0
 	for _, end := range r.ends {
@@ -56,8 +56,8 @@ func (r raw) strings(cells []string) []string {
 	return cells
 }
 
-// arranged is strings in another order: from has for each of the cells the index of its
-// cell in the raw, or -1 for an empty one.
+// arranged is strings in another order: from has for each result the index of its cell
+// in the raw, or -1 for an empty one.
 func (r raw) arranged(from []int, cells []string) []string {
 	text := string(r.text)
 	for _, i := range from {
@@ -73,16 +73,16 @@ func (r raw) arranged(from []int, cells []string) []string {
 	return cells
 }
 
-// A lineReader reads records of CSV. A line without a quote, and tools of ours
-// write no other, is split where it lies in the buffer; all others are for the
-// csv.Reader that reads from the same buffer.
+// A lineReader reads records of CSV. A line without a quote is split in the buffer;
+// the tools of the suite write no other. A csv.Reader on the same buffer reads the
+// others.
 type lineReader struct {
 	in     *bufio.Reader
 	csv    *csv.Reader
 	line   int   // where the last record began
 	end    int64 // where it ended, in bytes of the input
-	lines  int   // split here
-	bytes  int64 // likewise
+	lines  int   // lines split here
+	bytes  int64 // bytes of those lines
 	quoted int   // lines that csv has read
 	last   raw
 	text   []byte // of a record that csv has read
@@ -90,7 +90,7 @@ type lineReader struct {
 
 func newLineReader(in io.Reader) *lineReader {
 	l := &lineReader{in: bufio.NewReaderSize(in, bufferSize)}
-	l.csv = csv.NewReader(l.in) // takes this very buffer, for it is large
+	l.csv = csv.NewReader(l.in) // doesn't wrap the buffer again, because it is large enough
 	l.csv.FieldsPerRecord = -1
 	l.csv.ReuseRecord = true
 	return l
@@ -127,7 +127,7 @@ func (l *lineReader) split(line []byte) raw {
 	return l.last
 }
 
-// byCSV lets csv read a record. The line of its error is one of the whole input.
+// byCSV reads a record with csv. The line in its error counts from the input's first.
 func (l *lineReader) byCSV() (raw, error) {
 	cells, err := l.csv.Read()
 	var syntax *csv.ParseError

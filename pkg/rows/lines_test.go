@@ -11,7 +11,7 @@ import (
 	"testing/iotest"
 )
 
-// readLines tells what a lineReader makes of a text, record by record.
+// readLines returns what a lineReader reads from a text, record by record.
 func readLines(in io.Reader) (records []string) {
 	l := newLineReader(in)
 	for {
@@ -23,7 +23,7 @@ func readLines(in io.Reader) (records []string) {
 	}
 }
 
-// readCSV tells the same of encoding/csv, which is right by definition.
+// readCSV returns the same from encoding/csv, which is right by definition.
 func readCSV(text string) (records []string) {
 	r := csv.NewReader(strings.NewReader(text))
 	r.FieldsPerRecord = -1
@@ -37,7 +37,7 @@ func readCSV(text string) (records []string) {
 	}
 }
 
-// endOf says what a Reader tells of the end.
+// endOf returns how a Reader ends.
 func endOf(err error) string {
 	var syntax *csv.ParseError
 	if errors.As(err, &syntax) {
@@ -100,7 +100,7 @@ func TestGapIsNotSkipped(t *testing.T) {
 	}
 }
 
-// A row that is skipped is still one that must be fit, and the lines behind it
+// A row that is skipped is still one that must be fit, and the lines after it
 // keep their numbers.
 func TestSkip(t *testing.T) {
 	const text = "host,user,proc,count,recent\nh,u,a,3,\nh,u,\"b\n\",4,\nh,u,c,1,9\nh,u,d,-1,\nh,u,e,2,x\nh,u,f\nh,u,g,5,\nuser,proc,count,host,recent\nu,h,3,h,1\nu,i,9,h,1\n"

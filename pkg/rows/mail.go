@@ -9,7 +9,7 @@ import (
 // The name under which mailarchive signs its messages.
 const mailarchive = "mailarchive"
 
-// What mailarchive says of a mailbox. Each may stand behind the mailbox's path.
+// What mailarchive says of a mailbox. Each may follow the mailbox's path.
 const (
 	// NoMailbox is the note on an account that has none of the mailboxes.
 	NoMailbox = "no mailbox"
@@ -26,7 +26,7 @@ const (
 // one that has cost it nothing. detail says which and how much.
 func FormatOversized(detail string) string { return "oversized: " + detail }
 
-// ParseOversized reads the text of FormatOversized, which may stand behind the mailbox's
+// ParseOversized reads the text of FormatOversized, which may follow the mailbox's
 // path.
 func ParseOversized(text string) (detail string, ok bool) {
 	return strings.CutPrefix(aboutMailbox(text), "oversized: ")
@@ -38,7 +38,7 @@ func FormatOnlyTorn(since time.Time, within string) string {
 	return fmt.Sprintf("the copy of %s may be torn: not copied again within %s", stamp(since), within)
 }
 
-// ParseOnlyTorn reads the text of FormatOnlyTorn, which may stand behind the mailbox's
+// ParseOnlyTorn reads the text of FormatOnlyTorn, which may follow the mailbox's
 // path.
 func ParseOnlyTorn(text string) (since time.Time, ok bool) {
 	text, _, ok = strings.Cut(aboutMailbox(text), " may be torn: not copied again within ")

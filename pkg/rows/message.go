@@ -8,7 +8,7 @@ import (
 
 // A Message is one remark in the notes, or one failure in the errors, of a row.
 type Message struct {
-	Tool string // the filter that wrote it; "" where it doesn't say
+	Tool string // the filter that wrote it; "" if it doesn't say
 	Text string // as the stream has it; see EscapeMessage
 }
 
@@ -66,7 +66,7 @@ func (r *Record) add(c Column, tool, format string, args []any) {
 const gapName = "?"
 
 // NewGap returns the row that says why rows of host are missing: reason is in the words
-// of tool. at is zero where the time of the snapshot is unknown.
+// of tool. at is zero if the time of the snapshot is unknown.
 func NewGap(at time.Time, host, tool, reason string) Row {
 	return Row{
 		Time: Timestamp{at}, Host: host, User: gapName, Proc: gapName, Count: Known(0),
@@ -83,8 +83,8 @@ func (r *Record) Gap() (reason string, isGap bool) {
 	return reason, reason != ""
 }
 
-// What one tool says and another acts on is written and read by the pairs below, so
-// that no tool depends on the wording of another.
+// The pairs below write and read what one tool reports and another acts on, so that no
+// tool depends on the wording of another.
 
 // FormatRemaining returns killstorm's error for n processes that should have ended and
 // live; why names the causes, "" if it knows none.
@@ -132,7 +132,7 @@ func ParseWouldKill(text string) (n int64, ok bool) {
 	return numberBetween(head, "would kill ", " (dry run)")
 }
 
-// FormatPaused returns killstorm's note on a storm that it leaves alone until then.
+// FormatPaused returns killstorm's note on a storm that it doesn't end before until.
 func FormatPaused(until time.Time) string { return "paused until " + stamp(until) }
 
 // ParsePaused reads the text of FormatPaused.
@@ -183,7 +183,7 @@ const NotThisHost = "not this host"
 // detail says how much is needed and how much is free.
 func FormatNoSpace(detail string) string { return "no space: " + detail }
 
-// ParseNoSpace reads the text of FormatNoSpace, which may stand behind the mailbox's
+// ParseNoSpace reads the text of FormatNoSpace, which may follow the mailbox's
 // path.
 func ParseNoSpace(text string) (detail string, ok bool) {
 	_, detail, ok = strings.Cut(": "+text, ": no space: ")
@@ -206,7 +206,7 @@ func FormatChanged(since time.Time, within string) string {
 	return fmt.Sprintf("changed since %s: not copied again within %s", stamp(since), within)
 }
 
-// ParseChanged reads the text of FormatChanged, which may stand behind the mailbox's
+// ParseChanged reads the text of FormatChanged, which may follow the mailbox's
 // path.
 func ParseChanged(text string) (since time.Time, ok bool) {
 	text, _, _ = strings.Cut(text, ": not copied again within ")

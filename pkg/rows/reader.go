@@ -15,11 +15,11 @@ import (
 // an unterminated quote doesn't take the whole input into memory.
 const maxRecord = 1 << 20
 
-// bufferSize is what a Reader asks of its input at once.
+// bufferSize is how many bytes a Reader reads at once.
 const bufferSize = 64 << 10
 
-// ErrEmpty is the error of a stream of no bytes at all: even an empty snapshot
-// has its header, so the stage before died.
+// ErrEmpty is the error of a stream without any byte. Even an empty snapshot has a
+// header, so the stage before has failed.
 var ErrEmpty = errors.New("no input, not even a header: the stage before failed")
 
 // An Error is a fault in the stream. After one that isn't Fatal, reading goes on.
@@ -35,10 +35,10 @@ func (e *Error) Error() string { return fmt.Sprintf("%s:%d: %s", e.Name, e.Line,
 // A Layout is what the header of a snapshot says: which columns there are and where.
 type Layout struct {
 	names []string        // all columns, as a Record has them
-	at    [numColumns]int // index in names, -1 where missing
-	input [numColumns]int // index in the input, -1 where missing
+	at    [numColumns]int // index in names, -1 if missing
+	input [numColumns]int // index in the input, -1 if missing
 	width int             // columns of the input
-	from  []int           // of Standard: for each of names its index in the input, -1 where missing
+	from  []int           // of Standard: for each of names its index in the input, -1 if missing
 }
 
 // Names returns the header. It must not be changed.
@@ -96,7 +96,7 @@ func newLayout(header []string, need []Column) (*Layout, error) {
 	return l, nil
 }
 
-// A Record is one record of the stream with its layout. It is the Reader's own,
+// A Record is one record of the stream with its layout. The Reader reuses it: it is
 // valid until the next Read.
 type Record struct {
 	*Layout
@@ -105,7 +105,8 @@ type Record struct {
 	cells  []string // of a row
 }
 
-// Cells returns all cells, of a header the names. They must not be changed.
+// Cells returns all cells, or the names if the record is a header. They must not be
+// changed.
 func (r *Record) Cells() []string {
 	if r.Header {
 		return r.names
@@ -120,7 +121,7 @@ func (r *Record) Keep() *Record {
 	return &kept
 }
 
-// Get returns the cell of column c, "" where the layout has none.
+// Get returns the cell of column c, "" if the layout lacks it.
 func (r *Record) Get(c Column) string {
 	if r.at[c] < 0 {
 		return ""
@@ -131,7 +132,7 @@ func (r *Record) Get(c Column) string {
 // Set fills the cell of column c, which the layout must have.
 func (r *Record) Set(c Column, cell string) { r.cells[r.at[c]] = cell }
 
-// All returns the cells of AllColumns, "" where the layout has none.
+// All returns the cells of AllColumns, "" for those that the layout lacks.
 func (r *Record) All() []string {
 	cells := make([]string, numColumns)
 	for c := range numColumns {
@@ -142,8 +143,8 @@ func (r *Record) All() []string {
 
 // Row decodes the record.
 func (r *Record) Row() (Row, error) {
-	// gocsv gets the known columns only: it would take a header that differs
-	// in case or spaces for one of them.
+	// gocsv gets only the known columns. It would take a name that differs in case or
+	// spaces for one of them.
 	var decoded []Row
 	err := gocsv.UnmarshalCSV(oneRecord(r.All()), &decoded)
 	var fault *csv.ParseError
@@ -163,8 +164,8 @@ func (o oneRecord) Read() ([]string, error) { return nil, io.EOF }
 
 func (o oneRecord) ReadAll() ([][]string, error) { return [][]string{columnNames[:], o}, nil }
 
-// A Reader reads a stream record by record: RFC 4180 quoting, \r\n and a BOM
-// are taken, columns may stand in any order, a stream may be several joined.
+// A Reader reads a stream record by record. It accepts RFC 4180 quoting, \r\n, a byte
+// order mark, columns in any order, and several streams joined.
 type Reader struct {
 	// Skip, if set, is asked for each fit row, before it is decoded, whether its
 	// numbers rule it out. Read passes over such rows, but never over a gap.
@@ -180,18 +181,18 @@ type Reader struct {
 	fatal  error
 }
 
-// NewReader returns a Reader of in, called name in messages, whose headers must
-// have the needed columns. beforeRead is called before each read of in, which
-// may block: there a filter writes what it has. Its error ends reading.
+// NewReader returns a Reader of in, called name in messages. Headers must have the
+// needed columns. beforeRead is called before each read of in, which may block, so that
+// a filter can write what it has; its error ends reading.
 func NewReader(in io.Reader, name string, beforeRead func() error, need ...Column) *Reader {
 	r := &Reader{name: name, need: need, in: &source{in: in, beforeRead: beforeRead}}
 	r.lines = newLineReader(r.in)
 	return r
 }
 
-// Read returns the next record. An *Error that isn't Fatal refuses one row, or
-// all rows of a header: that header is still returned, to be passed on, if it is
-// one at all. After any other error, io.EOF at the end, there is no more.
+// Read returns the next record. An *Error that isn't Fatal refuses one row, or a header
+// with all its rows. If that record is a header at all it is returned with the error,
+// to be passed on. After any other error, such as io.EOF, there are no more records.
 func (r *Reader) Read() (*Record, error) {
 	for r.fatal == nil {
 		start := r.lines.end
@@ -224,12 +225,12 @@ func (r *Reader) Read() (*Record, error) {
 // count, and none that is a number. A row has a number at least in its count, so an
 // account and a process with the names of columns don't make a header of it.
 func isHeader(raw raw) bool {
-	// Hardly a row has a cell "count": the first question answers most.
+	// Few rows have a cell "count", so the first test decides for nearly all.
 	return raw.has("count") && raw.has("user") && raw.has("proc") && !raw.hasNumber()
 }
 
-// header begins a snapshot. A first record that isn't a header at all isn't
-// returned, so that the next stage sees no stream either.
+// header begins a snapshot. A first record that isn't a header at all isn't returned,
+// so that the next stage doesn't see a stream either.
 func (r *Reader) header(raw raw) (*Record, error) {
 	layout, err := newLayout(raw.strings(nil), r.need)
 	r.layout, r.fit = layout, err == nil
@@ -243,7 +244,7 @@ func (r *Reader) header(raw raw) (*Record, error) {
 	return nil, r.fault(r.lines.line, false, "%s", err)
 }
 
-// judge refuses a row that isn't fit, and asks Skip of one that is.
+// judge refuses a row that isn't fit, and asks Skip about one that is.
 func (r *Reader) judge(raw raw) (skipped bool, err error) {
 	if len(raw.ends) != r.layout.width {
 		return false, r.fault(r.lines.line, false, "%d cells where the header has %d", len(raw.ends), r.layout.width)
@@ -288,7 +289,7 @@ func (r *Reader) decode(raw raw) *Record {
 	return &r.row
 }
 
-// endError says why reading ended.
+// endError returns why reading ended.
 func (r *Reader) endError(err error) error {
 	var syntax *csv.ParseError
 	switch {
@@ -312,8 +313,8 @@ func (r *Reader) fault(line int, fatal bool, format string, args ...any) *Error 
 
 var errTooLong = errors.New("record too long")
 
-// source is a Reader's input without its byte order mark. It remembers how the
-// input ended, and stops where a record takes more than it may.
+// A source is a Reader's input without its byte order mark. It remembers how the input
+// ended, and fails if a record is longer than it may be.
 type source struct {
 	in         io.Reader
 	beforeRead func() error
@@ -355,7 +356,7 @@ func (s *source) skipBOM() error {
 		s.in = io.MultiReader(bytes.NewReader(head[:n]), s.in)
 	}
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return nil // the next read tells
+		return nil // the next read returns it again
 	}
 	return err
 }

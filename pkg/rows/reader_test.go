@@ -12,7 +12,7 @@ import (
 
 var threshold = []Column{Host, User, Proc, Count}
 
-// readAll tells what a Reader makes of a text: headers as "# names", rows as
+// readAll returns what a Reader reads from a text: headers as "# names", rows as
 // "line: user proc count", faults as "! fault".
 func readAll(in io.Reader, need ...Column) (events []string) {
 	r := NewReader(in, "<stdin>", func() error { return nil }, need...)
@@ -298,7 +298,7 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// Standard puts AllColumns first and keeps what it doesn't know behind them.
+// Standard puts AllColumns first and keeps the columns that it doesn't know after them.
 func TestStandardLayout(t *testing.T) {
 	for in, want := range map[string]string{
 		"user,proc,count\na,b,1\n":                        ",,a,,b,1,,,,,,,,,,,,,\n",

@@ -1,5 +1,5 @@
-// Package rows is the stream that all stormcheck filters read and write: CSV
-// in which a row is one account's processes of one name on one host. Its
+// Package rows is the stream that all stormcheck filters read and write: CSV in which a
+// row is one account's processes of one name on one host. Its
 // columns and rules are those of storm.csv(5). It is the only importer of gocsv.
 package rows
 
@@ -20,13 +20,13 @@ type Column int
 const (
 	Time      Column = iota // start of the scan, RFC 3339, UTC, whole seconds
 	Host                    // uname's node name, or --host
-	User                    // account name, or the decimal uid where there is none
+	User                    // account name, or the decimal uid if there is none
 	UID                     // effective uid
 	Proc                    // process name; * in a row of --total
 	Count                   // processes
-	Zombies                 // of Count, those dead and not yet reaped
-	Recent                  // of Count, those started in the last 60 s
-	Account                 // the uid's own account, where User is from a process title
+	Zombies                 // those of Count that are dead and not yet reaped
+	Recent                  // those of Count that started in the last 60 s
+	Account                 // the uid's own account, if User is from a process title
 	Rule                    // the limits row that decided, user and proc pattern joined by /
 	Actions                 // limits reached, name=limit separated by spaces
 	Archived                // copies that stand for this row, separated by :
@@ -71,8 +71,8 @@ func Header(columns []Column) []string {
 	return names
 }
 
-// A Row is a record with its cells decoded. Text cells stay as the stream has
-// them, escaped; see Unescape.
+// A Row is a record with its cells decoded. Text cells stay escaped, as the stream has
+// them; see Unescape.
 type Row struct {
 	Time      Timestamp `csv:"time"`
 	Host      string    `csv:"host"`
@@ -117,7 +117,7 @@ func (c cellsOf) Write(record []string) error {
 // A Parentage is the most frequent parent of a row's processes. The zero Parentage is an
 // empty cell: unknown.
 type Parentage struct {
-	Count int64 // of the row's processes have it
+	Count int64 // how many of the row's processes have it
 	PID   int64
 	Name  string // escaped, as the stream shows a process name
 }
@@ -178,8 +178,8 @@ func (t *Timestamp) UnmarshalCSV(cell string) (err error) {
 	return nil
 }
 
-// A Number is a cell with a plain non-negative decimal, or an empty one: then
-// it isn't Known.
+// A Number is a cell with a plain non-negative decimal. It isn't Known if the cell is
+// empty.
 type Number struct {
 	N     int64
 	Known bool
@@ -199,7 +199,7 @@ func (n Number) String() string {
 // MarshalCSV returns the cell.
 func (n Number) MarshalCSV() (string, error) { return n.String(), nil }
 
-// UnmarshalCSV reads the cell, by ParseNumber's rules; an empty one isn't Known.
+// UnmarshalCSV reads the cell as ParseNumber does; an empty one isn't Known.
 func (n *Number) UnmarshalCSV(cell string) (err error) {
 	if cell == "" {
 		*n = Number{}
@@ -210,8 +210,8 @@ func (n *Number) UnmarshalCSV(cell string) (err error) {
 	return err
 }
 
-// maxNumber is the largest uid: 4294967295 is none, but chown(2)'s "leave as it
-// is". No machine has as many processes, and a sum of many counts can't wrap.
+// maxNumber is the largest uid: 4294967295 means "don't change it" in chown(2). No
+// machine has as many processes, and a sum of many counts can't overflow.
 const maxNumber = math.MaxUint32 - 1
 
 // ParseNumber reads a plain non-negative decimal: digits only, no sign, no

@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// A Writer writes records. After a failure it writes nothing more and every
-// call returns that first error, so that an acting filter can finish its work
-// although its reader has gone.
+// A Writer writes records. After a failure it writes nothing more, and every call
+// returns that first error. So an acting filter can finish its work without a reader.
 type Writer struct {
 	out *bufio.Writer
 }
@@ -16,8 +15,8 @@ type Writer struct {
 // NewWriter returns a Writer to out.
 func NewWriter(out io.Writer) *Writer { return &Writer{bufio.NewWriterSize(out, bufferSize)} }
 
-// Write writes one record. A cell is quoted only where it must be: cells of
-// ours never need it, a user's own column may.
+// Write writes one record. It quotes a cell only if it must: the cells of the suite
+// never need it, a column of a user's own may.
 func (w *Writer) Write(record []string) error {
 	line := w.out.AvailableBuffer()
 	for i, cell := range record {

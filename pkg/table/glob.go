@@ -11,8 +11,7 @@ import (
 // A Pattern is a compiled pattern, one alternative or more.
 type Pattern []Alternative
 
-// An Alternative is a shell glob: plain text, mostly all there is, and tokens
-// for what is behind it.
+// An Alternative is a shell glob: plain text, which is often all, and then tokens.
 type Alternative struct {
 	text   string
 	tokens []token
@@ -28,13 +27,13 @@ type token struct {
 
 type span struct{ low, high rune }
 
-// Everything is the pattern of a star.
+// Everything is the pattern *.
 var Everything = Pattern{{tokens: []token{{star: true}}}}
 
 // Compile reads a pattern: *, ?, [a-z] and [!a-z] as in the shell's case, a
 // backslash that quotes the next character, and | between alternatives. Nothing
-// else is special. Where the shell would take a broken pattern for plain text,
-// Compile says what is wrong with it.
+// else is special. The shell takes a broken pattern for plain text; Compile returns
+// what is wrong with it.
 func Compile(pattern string) (Pattern, error) {
 	var (
 		g   Pattern
@@ -115,7 +114,7 @@ func nextSet(p string) (t token, rest string, err error) {
 	}
 }
 
-// nextChar takes a character that stands for itself, or one behind a backslash.
+// nextChar takes a character that stands for itself, or one after a backslash.
 func nextChar(p string) (r rune, rest string, err error) {
 	if p[0] == '\\' {
 		if p = p[1:]; p == "" {
@@ -139,8 +138,8 @@ func (g Pattern) Match(text string) bool {
 	return false
 }
 
-// matchAll goes through text once for each star at most: when something behind a
-// star doesn't match, only the last star can be the one that took too little.
+// matchAll goes through text at most once for each star: if something after a star
+// doesn't match, only the last star can have taken too little.
 func matchAll(alt []token, text string) bool {
 	if len(alt) == 1 && alt[0].star {
 		return true
@@ -169,7 +168,7 @@ func matchAll(alt []token, text string) bool {
 	return true
 }
 
-// plain returns the one character that the token matches, if it is such a one.
+// plain returns the one character that the token matches, if it matches only one.
 func (t token) plain() (rune, bool) {
 	if len(t.ranges) == 1 && !t.negate && t.ranges[0].low == t.ranges[0].high {
 		return t.ranges[0].low, true
@@ -189,7 +188,8 @@ func (t token) matches(r rune) bool {
 	return t.negate
 }
 
-// Covers reports whether g surely matches all that other matches.
+// Covers reports whether g is known to match all that other matches. It compares
+// alternatives one by one, so it may miss what several of them cover together.
 func (g Pattern) Covers(other Pattern) bool {
 	for _, o := range other {
 		if !slices.ContainsFunc(g, func(alt Alternative) bool {

@@ -5,9 +5,8 @@ import (
 	"hash/maphash"
 )
 
-// A memory keeps what was decided of rows, so that a table of many patterns is
-// asked once of each account and name. It never grows: a row takes the place of
-// another with the same hash.
+// A memory keeps decisions, so that a table of many patterns is searched once for each
+// account and name. It never grows: a decision replaces another with the same hash.
 type memory struct {
 	table *Table
 	seed  maphash.Seed
@@ -16,11 +15,11 @@ type memory struct {
 }
 
 type slot struct {
-	key  []byte // nil where nothing is kept
+	key  []byte // nil if nothing is kept
 	rule *rule
 }
 
-// longest is how long a key may be to be kept.
+// longest is the length in bytes up to which a key is kept.
 const longest = 256
 
 func newMemory(t *Table) *memory { return &memory{table: t, seed: maphash.MakeSeed()} }

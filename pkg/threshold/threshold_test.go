@@ -128,8 +128,7 @@ mail*,groucho,imapd,,,10
 	}
 }
 
-// A row for people behind an account is for those whom its processes name, and the
-// account's own are others.
+// A row with an account is for users from its titles, and not for its own processes.
 func TestAccount(t *testing.T) {
 	o := Options{Table: mustParse(t, "account,user,proc,kill\nvmail,backup@*,*,\nvm*,*@example.org,imap,5\n?*,*,*,50\n*,backup,*,\n*,*,*,9\n")}
 	behind := func(account, line string) string { return strings.TrimSuffix(line, "\n") + account + "\n" }
