@@ -88,7 +88,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		}
 	}
 	// A mailer that has outlived its alertmail may still be at work.
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if drafts, _ := filepath.Glob(dir + "/draft.*"); len(drafts) == 0 || time.Now().After(deadline) {
 			break
 		}

@@ -123,13 +123,13 @@ func TestHanging(t *testing.T) {
 	defer reader.Close()
 	start := time.Now()
 	_, problems := run(t, o, several)
-	if took := time.Since(start); took > 10*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("took %s", took)
 	}
 	if want := o.Sendmail + ": killed, not done within 2s"; len(problems) != 1 || problems[0] != want {
 		t.Errorf("reported %q, want %q", problems, want)
 	}
-	_ = reader.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = reader.SetReadDeadline(time.Now().Add(time.Minute))
 	if text, err := io.ReadAll(reader); err != nil || string(text) != "\n" {
 		t.Errorf("the mailer or its child lives on: read %q, %v", text, err)
 	}
@@ -147,7 +147,7 @@ func TestTakenInBackground(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(dir, "gone")); err == nil {
 			return
 		}

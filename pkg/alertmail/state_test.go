@@ -493,7 +493,7 @@ func TestSyslog(t *testing.T) {
 	defer log.Close()
 	s.input(stream(lasting))
 	line := make([]byte, 1000)
-	_ = log.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = log.SetReadDeadline(time.Now().Add(time.Minute))
 	n, _, err := log.ReadFrom(line)
 	if err != nil {
 		t.Fatal(err)

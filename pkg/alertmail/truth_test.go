@@ -367,7 +367,7 @@ func TestUnkillableMailer(t *testing.T) {
 	s.o.Deadline = time.Second
 	start := time.Now()
 	_, problems := s.input(stream(lasting))
-	if took := time.Since(start); took > 15*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("took %s", took)
 	}
 	if want := s.o.Sendmail + ": killed, but doesn't end"; len(problems) != 1 || problems[0] != want {

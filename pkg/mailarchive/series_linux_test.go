@@ -279,7 +279,7 @@ func TestListIsCurrent(t *testing.T) {
 	write := func(name string) { s.try(os.WriteFile(s.archive+"/"+name, nil, 0o600)) }
 	for n := range 100 {
 		write(fmt.Sprint("x.", n))
-		for end := time.Now().Add(10 * time.Second); len(d.names) != n+1; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); len(d.names) != n+1; time.Sleep(time.Millisecond) {
 			s.try(d.list())
 			if time.Now().After(end) { // on old kernels a tick may pass unseen, but not two changes
 				t.Fatalf("%d names, not %d", len(d.names), n+1)
