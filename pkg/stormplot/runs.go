@@ -2,16 +2,11 @@ package stormplot
 
 import (
 	"cmp"
-	"compress/gzip"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"stormcheck/pkg/rows"
@@ -79,10 +74,10 @@ func (p *periods) seconds(from, until int64) (sum int64) {
 	return sum
 }
 
-// readRuns reads the file of runs and what it was rotated to: FILE, FILE.N, FILE.EPOCH,
-// FILE-DATE-EPOCH, and those that were compressed. A line that is unfit is reported and passed over.
+// readRuns reads the file of runs and what it was rotated to. A line that is unfit is
+// reported and passed over.
 func readRuns(path string, report func(error)) (*periods, error) {
-	paths, err := rotated(path)
+	paths, err := trusted.Rotated(path)
 	if err != nil {
 		return nil, err
 	}
@@ -96,38 +91,12 @@ func readRuns(path string, report func(error)) (*periods, error) {
 	return p, nil
 }
 
-var rotation = regexp.MustCompile(`^(\.[0-9]+|(-[0-9]+)+)(\.gz)?$`)
-
-// rotated returns those of a log's files that exist. One of them must.
-func rotated(path string) (paths []string, err error) {
-	if _, err = os.Lstat(path); err == nil {
-		paths = []string{path}
-	}
-	dir, base := filepath.Split(path)
-	entries, listing := os.ReadDir(cmp.Or(dir, "."))
-	for _, entry := range entries {
-		if ending, ok := strings.CutPrefix(entry.Name(), base); ok && rotation.MatchString(ending) {
-			paths = append(paths, dir+entry.Name())
-		}
-	}
-	if len(paths) > 0 {
-		return paths, nil
-	}
-	return nil, fmt.Errorf("%s: %w", path, trusted.Cause(cmp.Or(err, listing)))
-}
-
 func (p *periods) readFile(path string, report func(error)) error {
-	f, err := trusted.Open(path, os.O_RDONLY, 0)
+	in, err := trusted.OpenRotated(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	var in io.Reader = f
-	if strings.HasSuffix(path, ".gz") {
-		if in, err = gzip.NewReader(f); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-	}
+	defer in.Close()
 	return p.read(path, in, report)
 }
 
@@ -136,7 +105,7 @@ func (p *periods) read(path string, in io.Reader, report func(error)) error {
 	lines := csv.NewReader(in)
 	lines.FieldsPerRecord = -1
 	lines.ReuseRecord = true
-	at, every, width := -1, -1, 0
+	var columns runColumns
 	for {
 		cells, err := lines.Read()
 		var syntax *csv.ParseError
@@ -150,36 +119,49 @@ func (p *periods) read(path string, in io.Reader, report func(error)) error {
 			return fmt.Errorf("%s: %w", path, trusted.Cause(err))
 		}
 		line, _ := lines.FieldPos(0)
-		if slices.Contains(cells, "time") || width == 0 {
-			at, every, width = slices.Index(cells, "time"), slices.Index(cells, "period"), len(cells)
-			if at < 0 || every < 0 {
+		if slices.Contains(cells, "time") || columns.all == 0 {
+			columns = newRunColumns(cells)
+			if columns.time < 0 || columns.period < 0 {
 				return fmt.Errorf("%s:%d: header: no columns time and period", path, line)
 			}
 			continue
 		}
-		if err := p.addLine(cells, at, every, width); err != nil {
+		if err := p.addLine(cells, columns); err != nil {
 			report(fmt.Errorf("%s:%d: %w", path, line, err))
 		}
 	}
 }
 
-func (p *periods) addLine(cells []string, at, every, width int) error {
-	if len(cells) != width {
-		return fmt.Errorf("%d cells where the header has %d", len(cells), width)
+// runColumns says where the columns are, -1 where missing, and how many there are.
+type runColumns struct{ time, period, status, rows, all int }
+
+func newRunColumns(header []string) runColumns {
+	return runColumns{slices.Index(header, "time"), slices.Index(header, "period"),
+		slices.Index(header, "status"), slices.Index(header, "rows"), len(header)}
+}
+
+// addLine adds the run of one line, unless it failed and saw no row: what it would have
+// seen is unknown.
+func (p *periods) addLine(cells []string, c runColumns) error {
+	if len(cells) != c.all {
+		return fmt.Errorf("%d cells where the header has %d", len(cells), c.all)
 	}
 	var t rows.Timestamp
-	if err := t.UnmarshalCSV(cells[at]); err != nil {
+	if err := t.UnmarshalCSV(cells[c.time]); err != nil {
 		return fmt.Errorf("time: %w", err)
 	}
 	if t.IsZero() || t.Unix() < 0 {
 		return errors.New("time: empty, or older than 1970")
 	}
-	seconds, err := rows.ParseNumber(cells[every])
+	seconds, err := rows.ParseNumber(cells[c.period])
 	if err != nil {
 		return fmt.Errorf("period: %w", err)
 	}
 	if seconds > int64(24*time.Hour/time.Second) {
 		return fmt.Errorf("period: %d seconds are over a day", seconds)
+	}
+	if c.status >= 0 && c.rows >= 0 && cells[c.status] != "0" && cells[c.rows] == "0" {
+		return nil
 	}
 	p.add(t.Unix(), seconds)
 	return nil

@@ -3,6 +3,7 @@ package stormplot
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +31,7 @@ func TestRotatedRunsAreRead(t *testing.T) {
 		}
 	}
 	path := filepath.Join(dir, "runs.csv")
-	if _, err := readRuns(path, nil); err == nil || err.Error() != path+": no such file or directory" {
+	if _, err := readRuns(path, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 	write("runs.csv", header+line(9)+line(8)+header+line(7))
@@ -137,6 +138,21 @@ func TestHalfHourZone(t *testing.T) {
 	for i, b := range c.lines[0].bars {
 		if at := time.Unix(c.bounds[i], 0).In(zone); at.Minute() != 0 || b.max != uint32(i+1) {
 			t.Errorf("bar %d begins at %s with %d", i, at, b.max)
+		}
+	}
+}
+
+// What a run that failed would have seen is unknown, but not if it saw something.
+func TestFailedRunWithoutRowsDoesNotCount(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "runs.csv")
+	for run, want := range map[string]bool{"0,0": true, "0,3": true, "1,3": true, "1,0": false} {
+		if err := os.WriteFile(path, []byte("time,period,seconds,status,rows,killed\n2000-04-25T05:17:02Z,60,1,"+run+",0\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p, err := readRuns(path, func(err error) { t.Error(err) })
+		at := time.Date(2000, 4, 25, 5, 17, 2, 0, time.UTC).Unix()
+		if err != nil || p.cover(at, at+60) != want {
+			t.Errorf("status and rows %s: covered %v, %v", run, p.all, err)
 		}
 	}
 }
