@@ -1,6 +1,10 @@
 package threshold
 
 import (
+	"errors"
+	"io"
+	"os"
+
 	"github.com/urfave/cli/v2"
 
 	"stormcheck/pkg/filter"
@@ -29,40 +33,50 @@ func App() *cli.App {
 }
 
 func run(c *cli.Context, env filter.Env) error {
-	o := Options{All: c.Bool("all")}
-	path, err := filter.Text(c, "limits", "")
-	if err != nil {
-		return err
-	}
-	if o.Log, err = filter.Text(c, "log", ""); err != nil {
-		return err
-	}
-	if c.Bool("check") && c.Bool("print-limits") {
-		return filter.Usagef("--check and --print-limits can't be used together")
-	}
+	f := filter.Read(c)
+	check, show := f.Switch("check"), f.Switch("print-limits")
+	o := Options{All: f.Switch("all"), Log: f.Text("log", "")}
+	path := f.Text("limits", "")
+	f.Refuse(check && show, "--check and --print-limits can't be used together")
 	for _, name := range []string{"all", "explain", "log", "dry-run"} {
-		if c.IsSet(name) && (c.Bool("check") || c.Bool("print-limits")) {
-			return filter.Usagef("--%s: --check and --print-limits read no rows", name)
-		}
+		f.Refuse(f.Given(name) && (check || show), "--%s: --check and --print-limits read no rows", name)
 	}
-	if c.Bool("dry-run") {
+	if err := f.Err(); err != nil {
+		return err
+	}
+	if f.Switch("dry-run") {
 		o.Log = ""
 	}
 	limits, faults := load(path, table.Limits)
 	switch {
 	case len(faults) > 0:
 		return env.Unfit(faults)
-	case c.Bool("check"):
+	case check:
 		for _, warning := range limits.warnings() {
 			env.Warn(warning)
 		}
 		return nil
-	case c.Bool("print-limits"):
+	case show:
 		return limits.print(env.Out)
 	}
-	if c.Bool("explain") {
+	if f.Switch("explain") {
 		o.Explain = c.App.ErrWriter
+	}
+	if isTerminal(env.In) {
+		env.Warn(errors.New("waits for rows on standard input, as in: procstat | threshold"))
 	}
 	o.Table = limits
 	return Run(o, env)
+}
+
+// isTerminal reports whether rows would have to be typed: the input is a device, and
+// not /dev/null.
+func isTerminal(in io.Reader) bool {
+	f, isFile := in.(*os.File)
+	if !isFile {
+		return false
+	}
+	info, err := f.Stat()
+	null, nullErr := os.Stat(os.DevNull)
+	return err == nil && nullErr == nil && info.Mode()&os.ModeCharDevice != 0 && !os.SameFile(info, null)
 }
