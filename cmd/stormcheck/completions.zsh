@@ -120,7 +120,9 @@ stormcheck)
 		'(--dry-run -n)-n[touch nothing, show what would be done]' \
 		'(--every)--every[keep the pipe ready, and look each DUR]:DUR:' \
 		'(--check)--check[report for all that a run needs whether it is as it should be]' \
-		'(--status)--status[show the last run and what was done]' \
+		'(--status)--status[show whether storms are ended, the last run, and what was done]' \
+		'(--end)--end[archive and end the processes USER/PROC now, whatever the limits say]:USER/PROC:' \
+		'(--yes)--yes[with --end: don'\''t ask]' \
 		'(--help -h)--help[print this help]' \
 		'(--help -h)-h[print this help]' \
 		'(--version)--version[print the version]'

@@ -19,7 +19,7 @@ import (
 )
 
 // herd starts a shell that forks n-1 others of its name, and returns when all are
-// there. They end when the test does, or after a minute.
+// there. They end when the test does, or after two minutes.
 func herd(t *testing.T, n int, uid uint32, comm string) {
 	t.Helper()
 	more := n
@@ -27,7 +27,7 @@ func herd(t *testing.T, n int, uid uint32, comm string) {
 	r, w, err := os.Pipe()
 	must(err)
 	t.Cleanup(func() { w.Close(); r.Close() })
-	time.AfterFunc(time.Minute, func() { w.Close() })
+	time.AfterFunc(2*time.Minute, func() { w.Close() })
 	victims(t, 1, uid, "herd", comm, func(cmd *exec.Cmd) {
 		cmd.Path, _ = exec.LookPath("sh")
 		cmd.Args = []string{"sh", "-c", `printf %s "$1" >/proc/$$/comm
