@@ -351,9 +351,7 @@ func TestLastKillTriesAgain(t *testing.T) {
 	}()
 	b.finalKill()
 	<-raised
-	if living(storm) != 0 {
-		t.Errorf("%d live", living(storm))
-	}
+	until(t, "they have gone", func() bool { return living(storm) == 0 })
 }
 
 // It looks no further than to the limit before it stops them, but for --max at all; who

@@ -368,8 +368,8 @@ func TestSignal(t *testing.T) {
 	ended(stubborn, "signal: killed")
 	_ = victims(t, 2, uid, "plain", name("u"), nil)
 	start = time.Now()
-	cells, _ = run1(t, due(uid, name("u"), "2"), func(o *Options) { o.Signal, o.Grace = syscall.SIGTERM, 20*time.Second })
-	if cells != "2|0||" || time.Since(start) > 15*time.Second {
+	cells, _ = run1(t, due(uid, name("u"), "2"), func(o *Options) { o.Signal, o.Grace, o.Timeout = syscall.SIGTERM, 10*time.Minute, 10*time.Minute })
+	if cells != "2|0||" || time.Since(start) > time.Minute {
 		t.Errorf("row %s after %s: the grace isn't waited out when all are gone", cells, time.Since(start))
 	}
 }
@@ -388,7 +388,7 @@ func TestTimeout(t *testing.T) {
 	}
 	start := time.Now()
 	cells, _ := run1(t, due(uid, name("r"), "1"), func(o *Options) { o.Timeout = 300 * time.Millisecond })
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("took %s", took)
 	}
 	killed, _, _ := strings.Cut(cells, "|")
