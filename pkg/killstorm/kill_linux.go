@@ -122,11 +122,16 @@ func (f *fight) hasGone(p *process) bool {
 	return p.stage == gone
 }
 
-// finalKill kills all that are stopped, and gives them a moment to be gone. It tries
+// finalKill kills all that are stopped, and gives them a moment to be gone. After a
+// second signal it resumes them instead. It tries
 // again what it can't open, and it goes on though the table can't be read: a process
 // that hasn't got the signal by the end would stay frozen.
 func (f *fight) finalKill() {
 	for begin := time.Now(); ; {
+		if f.abandoned.Load() {
+			f.send(resumeSignal)
+			return
+		}
 		f.send(killSignal)
 		f.release(func(p *process) bool { return p.stage == frozen })
 		most := lastGrace

@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,23 +28,38 @@ func Run(o Options, env filter.Env) error {
 		Needs:    []rows.Column{rows.Proc, rows.Count},
 		Fills:    []rows.Column{rows.Killed, rows.Remaining},
 		Together: k.act,
-		// The first signal makes it resume what it froze; after another it ends then.
-		Stop: filter.NewStop(func() {}, caught...),
+		Stop:     filter.NewStop(k.abandon, caught...),
 	}.Run(env)
 }
 
 // A killer is a run. A signal ends it.
 type killer struct {
 	Options
-	signals  chan os.Signal
-	ending   error            // what the signal was
-	titles   proc.TitleReader // which remembers which processes are stuck
-	answers  *answers
-	evidence chan bool // holds one while evidence is written
+	signals chan os.Signal
+	ending  error            // what the signal was
+	titles  proc.TitleReader // which remembers which processes are stuck
+	answers *answers
+	// abandoned is set by a second signal: what is frozen and not yet killed is resumed.
+	abandoned atomic.Bool
+	working   sync.Mutex // held by act
+	evidence  chan bool  // holds one while evidence is written
 }
 
 func newKiller(o Options) *killer {
 	return &killer{Options: o, signals: make(chan os.Signal, 1), answers: newAnswers(), evidence: make(chan bool, 1)}
+}
+
+// writingTakes is how long rows may take to be written after a second signal.
+const writingTakes = time.Second
+
+// abandon is what a second signal does: killstorm resumes what is frozen, writes its
+// rows if their reader takes them, and ends.
+func (k *killer) abandon() {
+	k.abandoned.Store(true)
+	k.working.Lock() // never released: no other batch is begun
+	time.Sleep(writingTakes)
+	signal.Reset(syscall.SIGTERM)
+	_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
 }
 
 // caught are the signals that would end killstorm, and leave processes frozen, if it
@@ -66,6 +82,8 @@ func (k *killer) termination() error {
 // act does what is due for rows that came together. After a termination signal it does
 // nothing more.
 func (k *killer) act(due []*filter.Due) {
+	k.working.Lock()
+	defer k.working.Unlock()
 	var fought []*storm
 	for _, storms := range turns(k.storms(due)) {
 		fought = append(fought, k.turn(storms)...)

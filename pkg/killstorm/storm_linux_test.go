@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
 )
@@ -480,6 +482,32 @@ func TestToldInTheMiddle(t *testing.T) {
 		t.Errorf("%v: %s%s", err, cells, problems)
 	}
 	stopped(t, comm)
+}
+
+// A second signal ends it though its reader has stopped, with its pipe full.
+func TestSecondSignalEndsItThoughNothingIsRead(t *testing.T) {
+	r, w, err := os.Pipe()
+	must(err)
+	defer r.Close()
+	defer w.Close()
+	cmd, in, _, _ := start(t, nil, func(cmd *exec.Cmd) { cmd.Stdout = w })
+	row := strings.Replace(fresh(due(4242, "x", "1")), "kill=1", "alert=1", 1)
+	go io.WriteString(in, header+strings.Repeat(row, 10000))
+	until(t, "the pipe is full", func() bool {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", cmd.Process.Pid))
+		n, _ := unix.IoctlGetInt(int(r.Fd()), unix.TIOCINQ)
+		return n >= 60<<10 || strings.Contains(string(text), "pipe_write")
+	})
+	must(cmd.Process.Signal(syscall.SIGTERM))
+	time.Sleep(100 * time.Millisecond)
+	must(cmd.Process.Signal(syscall.SIGTERM))
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Error("it doesn't end")
+	}
 }
 
 // A process that all the time forks and ends is easily missed. Whatever is said of
