@@ -21,7 +21,7 @@ func TestLayers(t *testing.T) {
 		"metrics": {"trusted"},
 		"account": {"child", "proc"},
 		"filter":  {"rows", "trusted"},
-		"titles":  {"account", "table", "trusted"},
+		"titles":  {"account", "rows", "table", "trusted"},
 		"pause":   {"trusted", "table", "rows"},
 	}
 	only := map[string][]string{

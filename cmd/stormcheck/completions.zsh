@@ -33,12 +33,14 @@ threshold)
 mailarchive)
 	_arguments \
 		'(--dir)--dir[make copies in DIR (default /var/lib/stormcheck/archive)]:DIR:_files' \
-		'*--mailbox[a mailbox is PATH, with {user}, {name}, {domain} or {home} in it (default /var/mail/{user} and /var/mail/.{user}.pop)]:PATH:_files' \
+		'*--mailbox[a mailbox is PATH, with {user}, {user:N}, {name}, {domain} or {home} in it (default /var/mail/{user} and /var/mail/.{user}.pop)]:PATH:_files' \
 		'(--lock-timeout)--lock-timeout[wait for a lock for DUR (default 10s)]:DUR:' \
 		'(--timeout)--timeout[give a row up after DUR (default 1m)]:DUR:' \
 		'(--again-after)--again-after[copy a mailbox that has changed again after DUR (default 10m)]:DUR:' \
 		'(--keep)--keep[keep N copies of a mailbox and the first of this storm (default 10; 0: all)]:N:' \
+		'(--keep-for)--keep-for[remove copies and evidence older than DUR (default 0: never)]:DUR:' \
 		'(--max-size)--max-size[refuse a mailbox larger than SIZE (default 0: as large as fits)]:SIZE:' \
+		'(--fair-size)--fair-size[let one account'\''s copies take SIZE of the archive'\''s file system (default 25%; 0: any)]:SIZE:' \
 		'(--min-free)--min-free[leave SIZE of the archive'\''s file system free (default 5%)]:SIZE:' \
 		'(--host)--host[act on the rows of host NAME (default: this machine'\''s node name)]:NAME:' \
 		'(--dry-run -n)--dry-run[copy nothing, note what would be]' \
