@@ -98,6 +98,8 @@ func (b *box) look() (r result, over bool) {
 	case err != nil:
 		if b.ctx.Err() != nil {
 			b.noteOutcome(err)
+		} else if ctx.Err() != nil {
+			err = fmt.Errorf("no answer within %s", span(impatient))
 		}
 		return noCopy(err), true
 	case g.why != nil:
@@ -153,11 +155,23 @@ const (
 	bcachefsMagic = 0xca451a4e
 )
 
-// noteOutcome notes for the next runs why there is no copy of the mailbox, or that there
-// is one.
+// noteOutcome notes for the next runs why there is no copy of the mailbox. The row
+// doesn't wait for that.
 func (b *box) noteOutcome(why error) {
-	b.withinMoment(func(*task) (result, error) { b.noteFailure(b.path, why); return result{}, nil })
+	if b.DryRun {
+		return
+	}
+	b.working.Add(1)
+	go func() {
+		defer b.working.Done()
+		ctx, cancel := context.WithTimeout(context.Background(), noteTime)
+		defer cancel()
+		_ = b.crew.do(ctx, b.inArchive(), func(*task) { b.noteFailure(b.path, why) })
+	}()
 }
+
+// noteTime is how long that may take.
+const noteTime = 10 * time.Second
 
 // withinMoment is ask for work in the archive that may be a little over time.
 func (b *box) withinMoment(f func(*task) (result, error)) (result, error) {

@@ -12,8 +12,11 @@ import (
 
 // threads is how many calls may hang in the kernel at once. A call that hangs, as on a
 // file server that is down, keeps its thread; when all do, whatever else wants one waits
-// until its row's time is over.
-const threads = 32
+// until its row's time is over. Some more threads are for the archive directory alone.
+const (
+	threads        = 32
+	archiveThreads = 4
+)
 
 // lastMoment is how long work has to end by itself when its time is over, and its locks
 // to be released after that.
@@ -21,8 +24,9 @@ const lastMoment = 250 * time.Millisecond
 
 // A crew runs what may hang in the kernel, on threads that are made at its start.
 type crew struct {
-	work  chan func()
-	spare chan struct{} // held by work for mailboxes that failed before: half of the threads
+	work      chan func()
+	inArchive chan func()   // for archiveThreads
+	spare     chan struct{} // held by work for mailboxes that failed before: half of the threads
 
 	mutex  sync.Mutex
 	silent map[string]*silence // by directory
@@ -42,14 +46,18 @@ var (
 )
 
 func hire() *crew {
-	c := &crew{work: make(chan func()), spare: make(chan struct{}, threads/2), silent: map[string]*silence{}}
+	c := &crew{work: make(chan func()), inArchive: make(chan func()), spare: make(chan struct{}, threads/2), silent: map[string]*silence{}}
 	var made sync.WaitGroup
-	made.Add(threads)
-	for range threads {
+	made.Add(threads + archiveThreads)
+	for n := range threads + archiveThreads {
+		work := c.work
+		if n < archiveThreads {
+			work = c.inArchive
+		}
 		go func() {
 			runtime.LockOSThread()
 			made.Done()
-			for f := range c.work {
+			for f := range work {
 				f()
 			}
 		}()
@@ -59,7 +67,10 @@ func hire() *crew {
 }
 
 // dismiss ends all threads that don't hang.
-func (c *crew) dismiss() { close(c.work) }
+func (c *crew) dismiss() {
+	close(c.work)
+	close(c.inArchive)
+}
 
 // A task is what one thread of the crew does. It may be left behind: then it publishes
 // nothing, and its locks are released without it.
@@ -99,8 +110,9 @@ func (t *task) hold(f *os.File, unlock func(*os.File)) *hold {
 
 // A place is where work may hang.
 type place struct {
-	dir   string
-	spare bool // use at most half of the threads
+	dir     string
+	spare   bool // it takes at most half of the threads
+	archive bool // it has threads of its own
 }
 
 // do runs f, which begins in dir. The error is that f wasn't run, because dir doesn't
@@ -118,9 +130,13 @@ func (c *crew) do(ctx context.Context, at place, f func(*task)) error {
 			return errOver
 		}
 	}
+	work := c.work
+	if at.archive {
+		work = c.inArchive
+	}
 	t := &task{ended: make(chan struct{}), dir: at.dir, since: time.Now()}
 	select {
-	case c.work <- func() { defer close(t.ended); defer spared(); f(t) }:
+	case work <- func() { defer close(t.ended); defer spared(); f(t) }:
 	case <-ctx.Done():
 		spared()
 		return errOver

@@ -53,7 +53,7 @@ func (a *archiver) expireNow() error {
 	ctx, cancel := context.WithTimeout(context.Background(), a.Timeout)
 	defer cancel()
 	var failure error
-	err := a.crew.do(ctx, place{dir: a.Dir}, func(t *task) {
+	err := a.crew.do(ctx, place{dir: a.Dir, archive: true}, func(t *task) {
 		dir, err := a.archive.use()
 		if err != nil {
 			failure = fmt.Errorf("%s: %w", a.Dir, err)

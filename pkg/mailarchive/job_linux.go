@@ -61,7 +61,7 @@ func ask[T any](ctx context.Context, j *job, at place, f func(*task) (T, error))
 }
 
 // inArchive is where work for the archive directory may hang.
-func (j *job) inArchive() place { return place{dir: j.Dir} }
+func (j *job) inArchive() place { return place{dir: j.Dir, archive: true} }
 
 // overtime puts into words why the crew didn't do what it was asked for.
 func (j *job) overtime(err error) error {
