@@ -222,14 +222,15 @@ func (b *box) pruneSize() (failed []error) {
 		for _, v := range all {
 			taken += b.dir.size(v)
 		}
-		if all = all[:max(0, len(all)-s.boxes)]; len(all) > 0 && taken > fair {
-			oldest := b.firstOfStorm(b.versions(s))
-			for _, v := range all {
-				if v == oldest {
-					first = append(first, v)
-				} else {
-					old = append(old, v)
-				}
+		if len(all) <= s.boxes {
+			continue
+		}
+		firstOne := b.firstOfStorm(all)
+		for _, v := range all[:len(all)-s.boxes] {
+			if v == firstOne {
+				first = append(first, v)
+			} else {
+				old = append(old, v)
 			}
 		}
 	}
