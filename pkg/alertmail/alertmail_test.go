@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -91,14 +92,18 @@ func quiet(t *testing.T, o alertmail.Options, in string) string {
 	return out
 }
 
-// below returns the text below the heading: the rows.
+// bars is the line of a storm's history.
+var bars = regexp.MustCompile(`(?m)^ +.*[▁▂▃▄▅▆▇█].*, peak \d+\n`)
+
+// below returns the rows of a text, without their bars.
 func below(t *testing.T, text string) string {
 	t.Helper()
 	_, rest, found := strings.Cut(text, "per-user processes.\n")
 	if !found {
 		t.Fatalf("no task in:\n%s", text)
 	}
-	return rest
+	rest, _, _ = strings.Cut(rest, "\nWhat to do next")
+	return bars.ReplaceAllString(rest, "")
 }
 
 func same(t *testing.T, got, want string) {

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"stormcheck/pkg/filter"
-	"stormcheck/pkg/rows"
 	"stormcheck/pkg/trusted"
 )
 
@@ -237,37 +236,12 @@ func (a *alerter) annotations(t topic, now time.Time) map[string]string {
 			t = &known
 		}
 	}
-	_, _, host := t.names()
-	what, became := t.headline()
-	all["summary"] = clip(what+became, maxAnnotation)
-	if lines := t.lines(message{Options: a.Options, now: now}, host); len(lines) > 1 {
+	_, _, host := t.named()
+	all["summary"] = clip(t.summary(maxAnnotation, now), maxAnnotation)
+	if lines := t.lines(newMessage(a.Options, digest{}, now), host); len(lines) > 1 {
 		all["done"] = clip(strings.Join(lines[1:], "\n"), maxAnnotation)
 	}
 	return all
-}
-
-// look returns commands that show more of the storm. What isn't plain doesn't get
-// into them, for somebody will paste them into a shell.
-func (s *storm) look() string {
-	who := s.uid
-	if _, err := rows.ParseNumber(who); err != nil {
-		if who = s.user; !isPlain(who) {
-			return ""
-		}
-	}
-	commands := "ps -u " + who + " -o pid,ppid,stat,lstart,wchan:20,args"
-	if isPlain(s.proc) {
-		commands += "\npgrep -c -u " + who + " -x " + s.proc
-	}
-	return commands
-}
-
-// isPlain reports whether a name means itself to a shell and to pgrep, and is no flag.
-func isPlain(name string) bool {
-	unfit := func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-')
-	}
-	return name != "" && name[0] != '-' && !strings.ContainsFunc(name, unfit)
 }
 
 // postAlerts posts all storms of this run, for an alert that isn't posted again ends,
@@ -375,7 +349,7 @@ func (a *alerter) posted(c *channel, due []topic, graded []string, taken bool, e
 // print writes topics to stderr that could neither be posted nor remembered: there
 // cron or a console may show them.
 func (a *alerter) print(topics []topic) {
-	m := message{Options: a.Options, now: a.Now()}
+	m := newMessage(a.Options, digest{}, a.Now())
 	for _, t := range topics {
 		m.add(t, isNew)
 	}

@@ -78,13 +78,18 @@ func (b *breakdown) see(found *breakdown, o rules, now time.Time) {
 
 func (b *breakdown) went() *course                    { return &b.course }
 func (b *breakdown) size() int64                      { return b.faults }
-func (b *breakdown) names() (user, proc, host string) { return "", "", b.host }
+func (b *breakdown) named() (user, proc, host string) { return "", "", b.host }
 func (b *breakdown) urgent(news) bool                 { return false }
 func (b *breakdown) severity() string                 { return "warning" }
 func (b *breakdown) settle()                          { b.reasons = "" }
 
-// rank puts it first: there may be worse that nobody sees.
-func (b *breakdown) rank() int { return 0 }
+// rank puts it first while it lasts: there may be worse that nobody sees.
+func (b *breakdown) rank() int {
+	if b.lasts() {
+		return 0
+	}
+	return 6
+}
 
 func (b *breakdown) untold(w way) bool {
 	if w == byPage {
@@ -97,21 +102,9 @@ func (b *breakdown) labels(severity string) map[string]string {
 	return map[string]string{"alertname": "StormcheckNotWorking", "host": b.host, "severity": severity}
 }
 
-// headline says whether the host's rows can be read, and what is wrong.
-func (b *breakdown) headline() (what, became string) {
-	if !b.lasts() {
-		return "stormcheck on " + b.host + " works again", ""
-	}
-	what = "stormcheck on " + b.host + " is not working"
-	if reasons := parts(b.reasons, "; "); len(reasons) > 0 {
-		what += ": " + strings.Join(reasons, "; ")
-	}
-	return what, ""
-}
-
 func (b *breakdown) lines(m message, _ string) []string {
 	if !b.lasts() {
-		row, _ := b.headline()
+		row := b.summary(maxSummary, m.now)
 		return append([]string{row}, m.course(&b.course, b.host)...)
 	}
 	row := "stormcheck on " + b.host + " is not working"

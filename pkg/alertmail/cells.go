@@ -93,6 +93,18 @@ func (m *moment) Set(s string) error {
 	return err
 }
 
+// mailStates are the words for what became of the mail.
+var mailStates = [...]string{"", "none", "saved", "outdated", "torn", "lost"}
+
+type mailState rows.MailState
+
+func (m *mailState) String() string { return mailStates[*m] }
+
+func (m *mailState) Set(s string) error {
+	*m = mailState(max(0, slices.Index(mailStates[:], s)))
+	return nil
+}
+
 type yes bool
 
 func (y *yes) String() string {
@@ -119,6 +131,8 @@ func (s *storm) fields() []field {
 		{"unsure", (*yes)(&s.unsure)}, {"untold_kill", (*yes)(&s.acted)},
 		{"archived", (*text)(&s.archived)}, {"notes", (*text)(&s.notes)}, {"errors", (*text)(&s.errors)},
 		{"known_copies", (*text)(&s.copies)}, {"known_errors", (*text)(&s.failures)},
+		{"mail_state", (*mailState)(&s.mail)}, {"mail_of", (*moment)(&s.mailOf)},
+		{"counts", &s.samples}, {"names", (*text)(&s.names)}, {"names_in_all", (*number)(&s.others)},
 	}...)
 }
 
@@ -163,6 +177,7 @@ var columns = []string{
 	"alert_news", "alert_sending", "alert_taken", "alert_count",
 	"id", "message", "made", "tries", "failing_since", "tried", "said",
 	"mail_repeats", "page_repeats", "alert_repeats", "hour_from", "hour_sent", "last_sent", "waited",
+	"mail_state", "mail_of", "counts", "names", "names_in_all",
 }
 
 // What a line of the state file is about, besides the delivery of a way.

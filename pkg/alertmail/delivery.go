@@ -229,7 +229,8 @@ func (a *alerter) compose(c *channel) {
 
 // message returns the message of a channel, with the lines of logs about it.
 func (a *alerter) message(c *channel, due digest, id string) message {
-	m := message{Options: a.Options, digest: due, now: a.Now(), id: id, page: c.way == byPage}
+	m := newMessage(a.Options, due, a.Now())
+	m.id, m.page = id, c.way == byPage
 	m.excerpts = a.excerpts(m)
 	return m
 }
@@ -299,7 +300,7 @@ func (a *alerter) notTaken(w way, err error) {
 		d.failing, d.said = now, time.Time{}
 	}
 	if now.After(d.failing) {
-		err = fmt.Errorf("%w (nothing taken since %s)", err, clock(d.failing, now))
+		err = fmt.Errorf("%w (nothing taken since %s)", err, shortTime(d.failing, now))
 	}
 	a.hourly(d, err)
 }

@@ -176,7 +176,7 @@ func TestDiedAfterTaken(t *testing.T) {
 	if ids[0] != ids[1] || ids[1] == ids[2] {
 		t.Errorf("ids %q", ids)
 	}
-	if want := "URGENT moscow: 404 u1 imapd, failed +1 more"; subjects[2] != want {
+	if want := "404 u1 imapd on moscow: FAILED (and 1 more)"; subjects[2] != want {
 		t.Errorf("subjects %q", subjects)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "mail.3")); err == nil {

@@ -1,6 +1,8 @@
 package alertmail
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -43,9 +45,9 @@ func (m *memory) topics() []topic {
 }
 
 // learn adds what a run has found.
-func (m *memory) learn(f *findings, o rules, now time.Time) {
+func (m *memory) learn(f *findings, node string, o rules, now time.Time) {
 	m.learnStorms(f, o, now)
-	m.learnBreakdowns(f, o, now)
+	m.learnBreakdowns(f, node, o, now)
 	for _, t := range m.topics() {
 		for w := range numWays {
 			r := t.went().way(w)
@@ -64,23 +66,64 @@ func (m *memory) learnStorms(f *findings, o rules, now time.Time) {
 			lasting[s.key()] = s
 		}
 	}
-	for key, found := range f.storms {
-		s := lasting[key]
-		if s == nil && found.quiet {
-			continue
-		}
+	for _, found := range gather(f.storms, lasting) {
+		s := lasting[found.key()]
 		if s == nil {
 			s = &storm{}
 			m.storms = append(m.storms, s)
 		}
-		s.see(*found, o, now)
+		s.see(found, o, now)
 	}
+	many := len(m.storms) > mostSampled
 	m.storms = slices.DeleteFunc(m.storms, func(s *storm) bool {
-		return s.lasts() && !s.here && s.miss(f.speaksOf(s.host), o, now)
+		if many {
+			s.samples = nil
+		}
+		if !s.lasts() || s.here {
+			return false
+		}
+		s.samples.add(now, 0)
+		return s.miss(f.speaksOf(s.host), o, now)
 	})
 }
 
-func (m *memory) learnBreakdowns(f *findings, o rules, now time.Time) {
+// gather returns what a run has found, with the new names of an account that has many
+// as one storm, lest an account that runs under ever new names be ever new storms.
+func gather(found map[identity]*sighting, lasting map[identity]*storm) (all []sighting) {
+	own, several := map[identity]int{}, map[identity]*sighting{}
+	for key := range lasting {
+		if key.proc != anyName {
+			own[key.owner()]++
+		}
+	}
+	keys := slices.SortedFunc(maps.Keys(found), func(a, b identity) int {
+		return cmp.Or(-cmp.Compare(found[a].count, found[b].count), cmp.Compare(a.proc, b.proc), cmp.Compare(a.user, b.user))
+	})
+	for _, key := range keys {
+		s, account := *found[key], key.owner()
+		many := account
+		many.proc = anyName
+		switch {
+		case lasting[key] != nil:
+			all = append(all, s)
+		case s.quiet:
+		case lasting[many] == nil && own[account] < mostOwn:
+			own[account]++
+			all = append(all, s)
+		case several[account] == nil:
+			s = s.gathered()
+			several[account] = &s
+		default:
+			several[account].gather(s.gathered())
+		}
+	}
+	for _, s := range several {
+		all = append(all, *s)
+	}
+	return all
+}
+
+func (m *memory) learnBreakdowns(f *findings, node string, o rules, now time.Time) {
 	lasting := map[string]*breakdown{}
 	for _, b := range m.breakdowns {
 		b.here = false
@@ -97,7 +140,7 @@ func (m *memory) learnBreakdowns(f *findings, o rules, now time.Time) {
 		b.see(found, o, now)
 	}
 	m.breakdowns = slices.DeleteFunc(m.breakdowns, func(b *breakdown) bool {
-		return b.lasts() && !b.here && b.miss(f.isWhole(), o, now)
+		return b.lasts() && !b.here && b.miss(f.speaksOf(b.host) || b.host == node && f.isWhole(), o, now)
 	})
 }
 

@@ -2,7 +2,6 @@ package alertmail
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,11 +15,9 @@ var levels = []string{"emergency", "urgent", "critical", "error", "warning", "no
 
 // Bounds of a message, in bytes. RFC 5322, 2.1.1, allows lines of 998.
 const (
-	width      = 74       // what the heading is centred in
-	maxLine    = 880      // a line without its indent
-	maxText    = 63 << 10 // all but the count of rows at the end
-	maxSubject = 78
-	maxPage    = 140
+	width   = 74       // what the heading is centred in
+	maxLine = 880      // a line without its indent
+	maxText = 62 << 10 // all but what stands at the end
 )
 
 // indent is what all stands at that is about a row.
@@ -32,22 +29,33 @@ type message struct {
 	digest
 	now      time.Time
 	id       string     // its Message-ID
-	page     bool       // one short line
+	page     bool       // the summary alone
 	excerpts [][]string // of logs, below each of the worst
+	face     *clockFace
 }
 
-// body returns the message as people read it.
+func newMessage(o Options, d digest, now time.Time) message {
+	return message{Options: o, digest: d, now: now, face: &clockFace{now: now}}
+}
+
+// body returns the message as people read it: first the summary, so that a telephone
+// shows it.
 func (m message) body() string {
 	if m.page {
-		return m.subjectLine(maxPage) + "\n"
+		return m.summary() + "\n"
 	}
-	return m.text()
+	text := m.summary() + "\n\n" + m.text()
+	if m.ASCII {
+		text = strings.ReplaceAll(text, "…", "~")
+	}
+	return text
 }
 
-// text returns the message in SPEC's layout, the original's.
+// text returns what stands below the summary, in the original's layout.
 func (m message) text() string {
+	m.face = &clockFace{now: m.now}
 	var b strings.Builder
-	_, _, host := m.worst[0].names()
+	_, _, host := m.worst[0].named()
 	for _, line := range []string{m.Title, m.now.Format(time.ANSIC), host} {
 		line = clip(rows.Printable(line), maxLine)
 		fmt.Fprintf(&b, "%*s%s\n", max(0, width-utf8.RuneCountInString(line))/2, "", line)
@@ -74,7 +82,7 @@ func (m message) text() string {
 	if more := m.total - int64(len(m.worst)); more > 0 {
 		fmt.Fprintf(&b, "\n%sand %s\n", indent, counted(more, "more row", "s"))
 	}
-	return b.String()
+	return b.String() + m.next()
 }
 
 // block returns the lines about a row, after an empty one, in at most size bytes.
@@ -104,8 +112,8 @@ func excerpt(lines []string, size int) (b string) {
 	return b
 }
 
-// lines returns the row and then what was done about it, in words. here is the
-// host of the heading.
+// lines returns the row and then one fact a line: how it was seen, who started it, what
+// was done, what is left, what failed. here is the host of the heading.
 func (s *storm) lines(m message, here string) []string {
 	row := fmt.Sprintf("%4d %s", s.count, s.name())
 	if !s.lasts() {
@@ -115,18 +123,21 @@ func (s *storm) lines(m message, here string) []string {
 		row += " on " + s.host
 	}
 	lines := append([]string{row}, s.story(m)...)
+	lines = append(lines, s.origin(m)...)
 	for _, path := range parts(s.archived, ":") {
 		lines = append(lines, "saved user mail file as "+path)
 	}
-	end, faults := s.end()
-	lines = append(lines, end...)
-	for _, note := range parts(s.notes, "; ") {
-		note = strings.TrimPrefix(note, "mailarchive: ")
-		note = strings.TrimPrefix(note, "killstorm: ")
-		lines = append(lines, note)
+	notes, done := s.remarks(m)
+	faults := rows.ParseMessages(s.errors)
+	if done == "" {
+		done, faults = s.fate(faults)
 	}
+	if done != "" {
+		lines = append(lines, done)
+	}
+	lines = append(lines, notes...)
 	for _, fault := range faults {
-		lines = append(lines, "FAILED "+fault)
+		lines = append(lines, "FAILED "+fault.String())
 	}
 	return slices.Compact(lines) // both may note "not this host"
 }
@@ -140,13 +151,18 @@ func (s *storm) who() string {
 	return s.user + " (" + s.account + ")"
 }
 
-// name returns who it is and the process. Of no process the name can be "", for
+// name returns the user and the process. Of no process the name can be "", for
 // quotes are escaped.
-func (s *storm) name() string {
-	if s.proc == "" {
-		return s.who() + ` ""`
+func (s *storm) name() string { return s.who() + " " + s.program() }
+
+func (s *storm) program() string {
+	switch s.proc {
+	case "":
+		return `""`
+	case anyName:
+		return fmt.Sprintf("processes of %s", counted(s.others, "other name", "s"))
 	}
-	return s.who() + " " + s.proc
+	return s.proc
 }
 
 // course says in a line how the topic went, if that is known. counts are of its
@@ -157,17 +173,17 @@ func (m message) course(c *course, host string, counts ...string) []string {
 	switch {
 	case c.since.IsZero():
 	case !c.lasts() && c.seen.After(c.since):
-		say("lasted %s, from %s to %s", span(c.seen.Sub(c.since)), clock(c.since, m.now), clock(c.seen, m.now))
+		say("lasted %s, from %s to %s", span(c.seen.Sub(c.since)), m.face.show(c.since), m.face.show(c.seen))
 	case !c.lasts():
-		say("seen once, at %s", clock(c.since, m.now))
+		say("seen once, at %s", m.face.show(c.since))
 	case m.now.Sub(c.since) >= time.Second:
-		say("first seen %s, %s ago", clock(c.since, m.now), span(m.now.Sub(c.since)))
+		say("first seen %s, %s ago", m.face.show(c.since), span(m.now.Sub(c.since)))
 	}
 	if !c.lasts() && c.missed < m.OverAfter {
 		say("nothing heard of %s since", host)
 	}
 	if c.lasts() && !c.since.IsZero() && !c.here {
-		say("last seen %s", clock(c.seen, m.now))
+		say("last seen %s", m.face.show(c.seen))
 	}
 	return parts(strings.Join(append(said, counts...), "; "), "\n")
 }
@@ -175,73 +191,128 @@ func (m message) course(c *course, host string, counts ...string) []string {
 // story says how the storm went, if that is known.
 func (s *storm) story(m message) []string {
 	var counts []string
+	isHere := s.lasts() && (s.here || s.since.IsZero())
 	if s.peak > s.count || !s.lasts() {
 		counts = append(counts, fmt.Sprintf("peak %d", s.peak))
 	}
-	if s.recent.Known && s.lasts() && (s.here || s.since.IsZero()) {
+	if isHere && s.started.Known {
+		counts = append(counts, fmt.Sprintf("%s started in the last minute, %d alive", grouped(s.started.N), s.count-s.zombies.N))
+	} else if isHere && s.recent.Known {
 		counts = append(counts, fmt.Sprintf("%d started in the last minute", s.recent.N))
 	}
 	lines := m.course(&s.course, s.host, counts...)
+	if bars := s.samples.bars(m.face, m.ASCII); bars != "" {
+		lines = append(lines, fmt.Sprintf("%s, peak %d", bars, s.peak))
+	}
 	if now := s.killed.N; s.total > now || s.total > 0 && !s.acted {
-		lines = append(lines, fmt.Sprintf("%d killed in %s since %s", s.total, counted(s.kills, "run", "s"), minute(s.firstKill, m.now)))
+		lines = append(lines, fmt.Sprintf("%d killed in %s since %s", s.total, counted(s.kills, "run", "s"), m.face.show(s.firstKill)))
 	}
 	return lines
 }
 
-// clock returns when t was, in the zone of now.
-func clock(t, now time.Time) string { return local(t, now, "15:04:05") }
-
-// minute is clock without seconds.
-func minute(t, now time.Time) string { return local(t, now, "15:04") }
-
-func local(t, now time.Time, layout string) string {
-	t = t.In(now.Location())
-	if t.YearDay() != now.YearDay() || t.Year() != now.Year() {
-		layout = "Jan _2 " + layout
+// origin says who started the processes, when, and which of them are zombies.
+func (s *storm) origin(m message) (lines []string) {
+	if !s.lasts() || !s.here && !s.since.IsZero() {
+		return nil
 	}
-	return t.Format(layout)
+	if s.zombies.N > 0 {
+		lines = append(lines, s.undead())
+	}
+	if s.parent.Name != "" || s.parent.PID > 0 {
+		lines = append(lines, s.startedBy())
+	}
+	if !s.oldest.IsZero() {
+		age := max(0, m.now.Sub(s.oldest))
+		lines = append(lines, fmt.Sprintf("the oldest started %s, %s ago", m.face.show(s.oldest), span(age)))
+	}
+	return lines
 }
 
-// span returns how long d is, in the unit that a person would use.
-func span(d time.Duration) string {
-	switch {
-	case d < 2*time.Minute:
-		return counted(int64(d/time.Second), "second", "s")
-	case d < 2*time.Hour:
-		return counted(int64(d/time.Minute), "minute", "s")
-	case d < 48*time.Hour:
-		return counted(int64(d/time.Hour), "hour", "s")
+// undead says how many processes are zombies, and whose.
+func (s *storm) undead() string {
+	text := "all are zombies"
+	if s.zombies.N < s.count {
+		text = counted(s.zombies.N, "are zombies", "")
+		if s.zombies.N == 1 {
+			text = "1 is a zombie"
+		}
 	}
-	return counted(int64(d/(24*time.Hour)), "day", "s")
+	if s.parent.Name != "" {
+		text += fmt.Sprintf(" of %s (PID %d)", s.parent.Name, s.parent.PID)
+	}
+	return text
 }
 
-// resistance is what killstorm says of those that remain.
-var resistance = regexp.MustCompile(`^killstorm: [0-9]+ remaining(?:: (.*))?$`)
+// subreapers are programs that inherit the processes of others, so being their child
+// doesn't say that they started it.
+var subreapers = []string{"systemd", "conmon", "containerd-shim", "tini"}
 
-// end says what killstorm did to the processes, nothing where it ended none and none
+// startedBy names the most frequent parent, and of how many if not of all.
+func (s *storm) startedBy() string {
+	share := ""
+	if s.parent.Count < s.count {
+		share = fmt.Sprintf("%d of %d ", s.parent.Count, s.count)
+	}
+	if s.parent.PID == 1 || slices.Contains(subreapers, s.parent.Name) {
+		return fmt.Sprintf("%sorphaned, or started by %s", share, s.parent.Name)
+	}
+	return fmt.Sprintf("%sstarted by %s (PID %d)", share, s.parent.Name, s.parent.PID)
+}
+
+// remarks returns the notes in words, and what was done if a note says it.
+func (s *storm) remarks(m message) (notes []string, done string) {
+	for _, note := range rows.ParseMessages(s.notes) {
+		box, text := "mailbox", note.Text
+		if path, rest, found := strings.Cut(text, ": "); found && strings.HasPrefix(path, "/") {
+			box, text = path, rest
+		}
+		unchanged, isUnchanged := rows.ParseUnchanged(text)
+		changed, isChanged := rows.ParseChanged(text)
+		until, isPaused := rows.ParsePaused(note.Text)
+		n, all, left, isTrimmed := rows.ParseTrimmed(note.Text)
+		switch {
+		case note.Tool == mailarchive && isUnchanged:
+			notes = append(notes, fmt.Sprintf("%s unchanged since the copy of %s", box, m.face.show(unchanged)))
+		case note.Tool == mailarchive && isChanged:
+			notes = append(notes, fmt.Sprintf("%s changed since the copy of %s, and isn't copied again yet", box, m.face.show(changed)))
+		case note.Tool == killstorm && isPaused:
+			notes = append(notes, "paused until "+m.face.show(until))
+		case note.Tool == killstorm && isTrimmed:
+			done = fmt.Sprintf("ended the %d oldest of %d %s, %d left", n, all, s.name(), left)
+		case note.Tool == mailarchive, note.Tool == killstorm:
+			notes = append(notes, note.Text)
+		default:
+			notes = append(notes, note.String())
+		}
+	}
+	return notes, done
+}
+
+// fate says what killstorm did to the processes, nothing if it ended none and none
 // remained: its note says why. It returns the faults that are not said by that.
-func (s *storm) end() (lines, faults []string) {
-	faults = parts(s.errors, "; ")
+func (s *storm) fate(all []rows.Message) (done string, faults []rows.Message) {
 	what := s.name()
 	switch {
 	case !s.acted || s.killed.N == 0 && s.remaining.N == 0:
-		return nil, faults
+		return "", all
 	case s.remaining.Known && s.remaining.N == 0 && !s.unsure:
-		return []string{"killed all " + what + " processes"}, faults
+		return "killed all " + what + " processes", all
 	case s.remaining.N == 0:
-		return []string{"killed " + counted(s.killed.N, what+" process", "es")}, faults
+		return "killed " + counted(s.killed.N, what+" process", "es"), all
 	}
-	why := ""
-	for _, fault := range faults {
-		if match := resistance.FindStringSubmatch(fault); match != nil && match[1] != "" {
-			why = " (" + strings.ReplaceAll(match[1], " and ", ", ") + ")"
+	reason := ""
+	for _, fault := range all {
+		_, why, isResistance := rows.ParseRemaining(fault.Text)
+		if fault.Tool != killstorm || !isResistance {
+			faults = append(faults, fault)
+		} else if why != "" {
+			reason = " (" + strings.ReplaceAll(why, " and ", ", ") + ")"
 		}
 	}
-	faults = slices.DeleteFunc(faults, resistance.MatchString)
 	if !s.killed.Known {
-		return []string{counted(s.remaining.N, what+" process", "es") + " remaining" + why}, faults
+		return counted(s.remaining.N, what+" process", "es") + " remaining" + reason, faults
 	}
-	return []string{fmt.Sprintf("killed %s, %d remaining%s", counted(s.killed.N, what+" process", "es"), s.remaining.N, why)}, faults
+	return fmt.Sprintf("killed %s, %d remaining%s", counted(s.killed.N, what+" process", "es"), s.remaining.N, reason), faults
 }
 
 // level returns the level, in upper case.
@@ -259,70 +330,4 @@ func (m message) level() string {
 		level = "notice"
 	}
 	return strings.ToUpper(level)
-}
-
-// subjectLine names the worst row and what became of it, in at most so many bytes.
-// If it is too long the names give way.
-func (m message) subjectLine(most int) string {
-	t, more := m.worst[0].topic, m.total-1
-	end := ""
-	if _, isBroken := t.(*breakdown); isBroken && len(m.worst) > 1 {
-		t = m.worst[1].topic
-		if m.broken {
-			more, end = more-1, ", input broken"
-		}
-	}
-	if more > 0 {
-		end += fmt.Sprintf(" +%d more", more)
-	}
-	what, became := t.headline()
-	names := m.level() + " " + what
-	// A name could otherwise be an encoded word, which shows whatever it likes.
-	names = strings.ReplaceAll(names, "=?", `=\x3f`)
-	return clip(names, most-len(became+end)) + became + end
-}
-
-// headline returns the row, and what became of it.
-func (s *storm) headline() (what, became string) {
-	what = fmt.Sprintf("%s: %d %s", s.host, s.count, s.name())
-	if !s.lasts() {
-		what = fmt.Sprintf("%s: %s over", s.host, s.name())
-	}
-	switch {
-	case !s.lasts() && s.total > 0:
-		became = fmt.Sprintf(", %d killed", s.total)
-	case s.acted && s.remaining.N > 0:
-		became = fmt.Sprintf(", %d remaining", s.remaining.N)
-	case s.acted && s.killed.N > 0 && (s.unsure || !s.remaining.Known):
-		became = fmt.Sprintf(", %d killed", s.killed.N)
-	case s.acted && s.killed.N > 0:
-		became = ", killed"
-	case s.acted && s.total > 0:
-		became = fmt.Sprintf(", %d killed before", s.total)
-	case s.errors != "":
-		became = ", failed"
-	}
-	return what, became
-}
-
-// clip cuts s to at most size bytes, at the end of a character, and shows that
-// it did.
-func clip(s string, size int) string {
-	if len(s) <= size {
-		return s
-	}
-	const mark = "..."
-	size -= len(mark)
-	for size > 0 && !utf8.RuneStart(s[size]) {
-		size--
-	}
-	return s[:size] + mark
-}
-
-// counted returns "1 row" or "17 rows", by the ending of the plural.
-func counted(n int64, what, plural string) string {
-	if n == 1 {
-		plural = ""
-	}
-	return fmt.Sprintf("%d %s%s", n, what, plural)
 }

@@ -20,7 +20,9 @@ func TestTextOfTheIncident(t *testing.T) {
 	o := printed()
 	o.Title, o.Level = "PIKT ALERT", "urgent"
 	o.Name, o.Task = "ProcNumChkUrgent", "Report unusually high numbers of per-user procs."
-	same(t, quiet(t, o, stream(incident)), `                                PIKT ALERT
+	same(t, quiet(t, o, stream(incident)), `404 groucho imapd on moscow: killed, mail saved
+
+                                PIKT ALERT
                          Tue Apr 25 00:17:02 2000
                                   moscow
 
@@ -31,6 +33,13 @@ URGENT:
          404 groucho imapd
         saved user mail file as /var/mail/arc/groucho.956639822
         killed all groucho imapd processes
+
+What to do next, on moscow:
+    look:   ps -u groucho -o pid,ppid,stat,lstart,wchan:20,args
+            pgrep -c -u groucho -x imapd
+    exempt: a row groucho,imapd
+            in /etc/stormcheck/limits.d/00-off.csv, with the header user,proc
+    read:   man stormcheck
 `)
 }
 
@@ -38,7 +47,7 @@ URGENT:
 var several = stream(
 	cells{rows.User: "chico", rows.Count: "61", rows.Actions: "alert=60"},
 	cells{rows.Actions: "alert=60 kill=100", rows.Archived: "/a/groucho.1:/a/groucho.1.pop", rows.Killed: "398", rows.Remaining: "6",
-		rows.Notes: "mailarchive: unchanged since 2000-04-25T05:15:02Z; mine: seen before", rows.Errors: "killstorm: 12 in D state; mine: no luck"},
+		rows.Notes: "mailarchive: unchanged since 2000-04-25T05:15:02Z; mine: seen before", rows.Errors: "killstorm: 12 uninterruptible (D); mine: no luck"},
 	cells{rows.Host: "tula", rows.User: "harpo", rows.Count: "12345", rows.Actions: "alert=60 kill=100", rows.Killed: "0", rows.Remaining: "0",
 		rows.Notes: "mailarchive: not this host; killstorm: not this host"},
 	cells{rows.User: "zeppo", rows.Proc: "", rows.Actions: "kill=100", rows.Notes: "killstorm: would kill 404 (dry run): pids 1 2 3", rows.Errors: "mailarchive: /var/mail/zeppo: a symbolic link"},
@@ -50,7 +59,7 @@ func TestWholeMail(t *testing.T) {
 	same(t, quiet(t, o, several), `From: stormcheck <root@moscow>
 To: root,
  admin@example.org
-Subject: URGENT moscow: 404 groucho imapd, 6 remaining +3 more
+Subject: 404 groucho imapd on moscow: killed 398, 6 LEFT, mail saved (and 3 more)
 Date: Tue, 25 Apr 2000 00:17:02 -0500
 Message-ID: <stormcheck.956639822000000005.4711@moscow>
 References: <stormcheck.ee95692c46cd194a8f7a5fed@moscow>
@@ -64,6 +73,8 @@ MIME-Version: 1.0
 Content-Type: text/plain; charset=utf-8
 Content-Transfer-Encoding: 7bit
 
+404 groucho imapd on moscow: killed 398, 6 LEFT, mail saved (and 3 more)
+
                                STORM ALERT
                          Tue Apr 25 00:17:02 2000
                                   moscow
@@ -76,9 +87,9 @@ URGENT:
         saved user mail file as /a/groucho.1
         saved user mail file as /a/groucho.1.pop
         killed 398 groucho imapd processes, 6 remaining
-        unchanged since 2000-04-25T05:15:02Z
+        mailbox unchanged since the copy of 00:15 -0500
         mine: seen before
-        FAILED killstorm: 12 in D state
+        FAILED killstorm: 12 uninterruptible (D)
         FAILED mine: no luck
 
          404 zeppo ""
@@ -89,6 +100,14 @@ URGENT:
         not this host
 
           61 chico imapd
+
+What to do next, on moscow:
+    look:   ps -u groucho -o pid,ppid,stat,lstart,wchan:20,args
+            pgrep -c -u groucho -x imapd
+    end:    stormcheck --end groucho/imapd
+    exempt: a row groucho,imapd
+            in /etc/stormcheck/limits.d/00-off.csv, with the header user,proc
+    read:   man stormcheck
 `)
 }
 
@@ -140,30 +159,30 @@ func TestWhatBecameOfIt(t *testing.T) {
 		text    string // beneath the row
 		subject string // behind the names
 	}{
-		{"all killed", cells{rows.Killed: "404", rows.Remaining: "0"}, "killed all groucho imapd processes\n", ", killed"},
+		{"all killed", cells{rows.Killed: "404", rows.Remaining: "0"}, "killed all groucho imapd processes\n", ": killed"},
 		{"all killed, another tool failed", cells{rows.Killed: "404", rows.Remaining: "0", rows.Errors: "mine: killstorm: no"},
-			"killed all groucho imapd processes\nFAILED mine: killstorm: no\n", ", killed"},
+			"killed all groucho imapd processes\nFAILED mine: killstorm: no\n", ": killed"},
 		{"killed, but something failed", cells{rows.Killed: "404", rows.Remaining: "0", rows.Errors: "mine: no; killstorm: blind"},
-			"killed 404 groucho imapd processes\nFAILED mine: no\nFAILED killstorm: blind\n", ", 404 killed"},
+			"killed 404 groucho imapd processes\nFAILED mine: no\nFAILED killstorm: blind\n", ": killed 404"},
 		{"killed, but some are not to be touched", cells{rows.Killed: "2", rows.Remaining: "0", rows.Notes: "killstorm: refused: 30 in containers"},
-			"killed 2 groucho imapd processes\nrefused: 30 in containers\n", ", 2 killed"},
-		{"some killed", cells{rows.Killed: "398", rows.Remaining: "6"}, "killed 398 groucho imapd processes, 6 remaining\n", ", 6 remaining"},
-		{"some killed, and why not the others", cells{rows.Killed: "398", rows.Remaining: "6", rows.Errors: "mine: odd; killstorm: 6 remaining: 4 in D state and 2 respawned"},
-			"killed 398 groucho imapd processes, 6 remaining (4 in D state, 2 respawned)\nFAILED mine: odd\n", ", 6 remaining"},
-		{"one killed", cells{rows.Killed: "1", rows.Remaining: "6"}, "killed 1 groucho imapd process, 6 remaining\n", ", 6 remaining"},
-		{"none killed", cells{rows.Killed: "0", rows.Remaining: "6"}, "killed 0 groucho imapd processes, 6 remaining\n", ", 6 remaining"},
-		{"remaining unknown", cells{rows.Killed: "398"}, "killed 398 groucho imapd processes\n", ", 398 killed"},
-		{"killed unknown", cells{rows.Remaining: "6"}, "6 groucho imapd processes remaining\n", ", 6 remaining"},
-		{"subsided", cells{rows.Killed: "0", rows.Remaining: "0", rows.Notes: "killstorm: subsided to 3"}, "subsided to 3\n", ""},
-		{"subsided, remaining unknown", cells{rows.Killed: "0", rows.Notes: "killstorm: subsided to 3"}, "subsided to 3\n", ""},
-		{"only failed", cells{rows.Errors: "killstorm: uid 0"}, "FAILED killstorm: uid 0\n", ", failed"},
-		{"only archived", cells{rows.Archived: "/a/b"}, "saved user mail file as /a/b\n", ""},
+			"killed 2 groucho imapd processes\nrefused: 30 in containers\n", ": killed 2"},
+		{"some killed", cells{rows.Killed: "398", rows.Remaining: "6"}, "killed 398 groucho imapd processes, 6 remaining\n", ": killed 398, 6 LEFT"},
+		{"some killed, and why not the others", cells{rows.Killed: "398", rows.Remaining: "6", rows.Errors: "mine: odd; killstorm: 6 remaining: 4 uninterruptible (D) and 2 respawned"},
+			"killed 398 groucho imapd processes, 6 remaining (4 uninterruptible (D), 2 respawned)\nFAILED mine: odd\n", ": killed 398, 6 LEFT"},
+		{"one killed", cells{rows.Killed: "1", rows.Remaining: "6"}, "killed 1 groucho imapd process, 6 remaining\n", ": killed 1, 6 LEFT"},
+		{"none killed", cells{rows.Killed: "0", rows.Remaining: "6"}, "killed 0 groucho imapd processes, 6 remaining\n", ": killed 0, 6 LEFT"},
+		{"remaining unknown", cells{rows.Killed: "398"}, "killed 398 groucho imapd processes\n", ": killed 398"},
+		{"killed unknown", cells{rows.Remaining: "6"}, "6 groucho imapd processes remaining\n", ": 6 LEFT"},
+		{"subsided", cells{rows.Killed: "0", rows.Remaining: "0", rows.Notes: "killstorm: subsided to 3"}, "subsided to 3\n", ": subsided to 3"},
+		{"subsided, remaining unknown", cells{rows.Killed: "0", rows.Notes: "killstorm: subsided to 3"}, "subsided to 3\n", ": subsided to 3"},
+		{"only failed", cells{rows.Errors: "killstorm: uid 0"}, "FAILED killstorm: uid 0\n", ": FAILED"},
+		{"only archived", cells{rows.Archived: "/a/b"}, "saved user mail file as /a/b\n", ": mail saved"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := parse(t, quiet(t, dry(), stream(c.row)))
 			got := strings.ReplaceAll(below(t, p.body), "\n        ", "\n")
 			same(t, got, "\n 404 groucho imapd\n"+c.text)
-			_, end, _ := strings.Cut(p.subject, "groucho imapd")
+			_, end, _ := strings.Cut(p.subject, "groucho imapd on moscow")
 			same(t, end, c.subject)
 		})
 	}
@@ -188,7 +207,7 @@ func TestLevel(t *testing.T) {
 		o := dry()
 		o.Level = c.level
 		p := parse(t, quiet(t, o, stream(c.row)))
-		if !strings.Contains(p.body, "\n"+c.want+":\n") || !strings.HasPrefix(p.subject, c.want+" moscow: ") {
+		if !strings.Contains(p.body, "\n"+c.want+":\n") {
 			t.Errorf("%q, %v: want %s in %q and:\n%s", c.level, c.row, c.want, p.subject, p.body)
 		}
 	}
@@ -197,11 +216,11 @@ func TestLevel(t *testing.T) {
 	for range 50 {
 		many = append(many, cells{rows.Actions: "alert=1"})
 	}
-	if p := parse(t, quiet(t, dry(), stream(many...))); !strings.HasPrefix(p.subject, "URGENT ") {
-		t.Error(p.subject)
+	if p := parse(t, quiet(t, dry(), stream(many...))); !strings.Contains(p.body, "\nURGENT:\n") {
+		t.Error(p.body)
 	}
-	if p := parse(t, quiet(t, dry(), stream(many[1:]...))); !strings.HasPrefix(p.subject, "WARNING ") {
-		t.Error(p.subject)
+	if p := parse(t, quiet(t, dry(), stream(many[1:]...))); !strings.Contains(p.body, "\nWARNING:\n") {
+		t.Error(p.body)
 	}
 }
 
@@ -209,17 +228,17 @@ func TestSubjectIsCut(t *testing.T) {
 	long := maps.Clone(incident)
 	long[rows.User] = strings.Repeat("averylong", 9)
 	p := parse(t, quiet(t, dry(), stream(long, cells{rows.Errors: "x: y"})))
-	want := "URGENT moscow: 404 averylongaverylongaverylongaverylongaver..., killed +1 more"
+	want := "404 averylongaverylongaveryl… imapd on moscow: killed, mail saved (and 1 more)"
 	same(t, p.subject, want)
-	if len(want) != 78 {
-		t.Errorf("%d characters", len(want))
+	if n := utf8.RuneCountInString(want); n != 78 {
+		t.Errorf("%d characters", n)
 	}
 
 	for _, user := range []string{strings.Repeat("я", 50), "x" + strings.Repeat("я", 50)} {
 		long[rows.User] = user
 		raw := quiet(t, dry(), stream(long))
 		p = parse(t, raw)
-		if !utf8.ValidString(p.subject) || utf8.RuneCountInString(p.subject) > 78 || !strings.HasSuffix(p.subject, "я..., killed") {
+		if !utf8.ValidString(p.subject) || utf8.RuneCountInString(p.subject) > 78 || !strings.HasSuffix(p.subject, "я… imapd on moscow: killed, mail saved") {
 			t.Errorf("subject %q", p.subject)
 		}
 		if !strings.Contains(raw, "?=\n =?utf-8?q?") {
@@ -248,7 +267,7 @@ func TestAccount(t *testing.T) {
 	if threads := strings.Fields(p.header.Get("References")); len(threads) != 3 {
 		t.Errorf("threads %q", threads)
 	}
-	if subject := p.header.Get("Subject"); !strings.Contains(subject, "404 groucho@example.org (vmail) imap, killed") {
+	if subject := p.header.Get("Subject"); !strings.Contains(subject, "404 groucho@example.org (vmail) imap on moscow: killed") {
 		t.Errorf("subject %q", subject)
 	}
 }
@@ -262,7 +281,7 @@ func TestNonASCII(t *testing.T) {
 		}
 	}
 	p := parse(t, raw)
-	same(t, p.subject, "URGENT moscow: 404 grüßer 日本, killed")
+	same(t, p.subject, "404 grüßer 日本 on moscow: killed")
 	same(t, below(t, p.body), "\n         404 grüßer 日本\n        killed all grüßer 日本 processes\n")
 	same(t, p.header.Get("Content-Transfer-Encoding"), "quoted-printable")
 }
@@ -352,9 +371,9 @@ func TestHostileCells(t *testing.T) {
 		checkSafe(t, quiet(t, dry(), stream(all...)))
 	}
 	p := checkSafe(t, quiet(t, dry(), stream(cells{rows.User: "a\nBcc: x@y", rows.Proc: "\u202e", rows.Killed: "404", rows.Remaining: "0"})))
-	same(t, p.subject, `URGENT moscow: 404 a\x0aBcc: x@y \xe2\x80\xae, killed`)
+	same(t, p.subject, `404 a\x0aBcc: x@y \xe2\x80\xae on moscow: killed`)
 	p = checkSafe(t, quiet(t, dry(), stream(cells{rows.Proc: "=?utf8?b?4oCu?=", rows.Killed: "404", rows.Remaining: "0"})))
-	same(t, p.subject, `URGENT moscow: 404 groucho =\x3futf8?b?4oCu?=, killed`)
+	same(t, p.subject, `404 groucho =\x3futf8?b?4oCu?= on moscow: killed`)
 }
 
 // TestHostileFlags: what the flags say is the administrator's, but goes on one
@@ -392,8 +411,8 @@ func TestLongRows(t *testing.T) {
 	}
 	many := cells{rows.Notes: strings.Repeat("mine: a; mine: b; ", 20000), rows.Killed: "1"}
 	p := checkSafe(t, quiet(t, dry(), stream(many)))
-	if !strings.HasSuffix(p.body, "\n        and more\n") || len(p.body) < 60<<10 {
-		t.Errorf("%d bytes, the end: %q", len(p.body), p.body[len(p.body)-40:])
+	if !strings.Contains(p.body, "\n        and more\n\nWhat") || len(p.body) < 60<<10 {
+		t.Errorf("%d bytes, the end: %q", len(p.body), p.body[len(p.body)-400:])
 	}
 }
 

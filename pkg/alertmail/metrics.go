@@ -1,6 +1,7 @@
 package alertmail
 
 import (
+	"cmp"
 	"maps"
 	"regexp"
 	"slices"
@@ -60,9 +61,6 @@ func (c counts) add(metric, value string, n int64) {
 
 func (c counts) refuse(way string) { c.add(untakenTotal, way, 1) }
 
-// oldCopy is a note of mailarchive that one of the copies stood already.
-var oldCopy = regexp.MustCompile(`^mailarchive: (.*: )?(un)?changed since `)
-
 // row counts what a row says.
 func (c counts) row(record *rows.Record) {
 	if c == nil {
@@ -80,18 +78,16 @@ func (c counts) row(record *rows.Record) {
 	c.add(killedTotal, "", number(rows.Killed))
 	c.add(remainTotal, "", number(rows.Remaining))
 	copies := len(parts(record.Get(rows.Archived), ":"))
-	for _, note := range parts(record.Get(rows.Notes), "; ") {
-		if oldCopy.MatchString(note) {
-			copies--
+	for _, note := range record.Messages(rows.Notes) {
+		_, unchanged := rows.ParseUnchanged(note.Text)
+		_, changed := rows.ParseChanged(note.Text)
+		if note.Tool == mailarchive && (unchanged || changed) {
+			copies-- // it stood already
 		}
 	}
 	c.add(archivedTotal, "", int64(max(0, copies)))
-	for _, fault := range parts(record.Get(rows.Errors), "; ") {
-		tool, _, named := strings.Cut(fault, ": ")
-		if !named {
-			tool = "other"
-		}
-		c.add(errorsTotal, tool, 1)
+	for _, fault := range record.Messages(rows.Errors) {
+		c.add(errorsTotal, cmp.Or(fault.Tool, "other"), 1)
 	}
 }
 

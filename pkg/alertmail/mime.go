@@ -24,7 +24,7 @@ func (m message) mail(to []string) []byte {
 	for _, field := range [][2]string{
 		{"From", m.From},
 		{"To", strings.Join(to, ",\n ")},
-		{"Subject", encodedWords(m.subject())},
+		{"Subject", encodedWords(m.summary())},
 		{"Date", m.now.Format(time.RFC1123Z)},
 		{"Message-ID", m.id},
 		{"References", strings.Join(m.threads(), "\n ")},
@@ -41,16 +41,6 @@ func (m message) mail(to []string) []byte {
 	return b.Bytes()
 }
 
-// subject returns the headline; of a page, whose text that is, only the start: some
-// gateways send both.
-func (m message) subject() string {
-	if m.page {
-		_, _, host := m.worst[0].names()
-		return clip(m.level()+" "+strings.ReplaceAll(host, "=?", `=\x3f`), maxSubject)
-	}
-	return m.subjectLine(maxSubject)
-}
-
 // threads returns for each row shown the id of a mail that never was, the root of
 // all mails about that storm: mail programs then show them as one thread. Where the
 // storm's start isn't known the day stands for it. The oldest storm is the first,
@@ -64,7 +54,7 @@ func (m message) threads() (ids []string) {
 		if since.IsZero() {
 			start = m.now.Format(time.DateOnly)
 		}
-		who, proc, host := t.names()
+		who, proc, host := t.named()
 		if s, isStorm := t.topic.(*storm); isStorm {
 			who = s.who()
 		}

@@ -151,11 +151,12 @@ type topic interface {
 	went() *course
 	size() int64                      // processes, or faults
 	rank() int                        // how much it needs a person, 0 the most
-	names() (user, proc, host string) // orders topics of one rank and size
+	named() (user, proc, host string) // orders topics of one rank and size
 	untold(w way) bool                // there is something to repeat
 	urgent(why news) bool
-	headline() (what, became string)
+	summary(longest int, now time.Time) string // names in it are cut to so many columns
 	lines(m message, here string) []string
+	steps() []string // what to do next
 	severity() string
 	labels(severity string) map[string]string
 	settle() // notes that what isn't remembered any longer has been reported

@@ -6,6 +6,7 @@ package alertmail
 import (
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ type Options struct {
 	Context []string      // logs whose last lines about a row are shown; "journal" is the journal
 	Window  time.Duration // how old such a line may be
 
+	ASCII   bool             // the text goes where nothing else can be shown
 	Metrics string           // file for node_exporter's textfile collector; "" is none
 	Log     string           // file that all rows are appended to; "" is none
 	DryRun  bool             // print what would be sent, and log and remember nothing
@@ -135,6 +137,7 @@ type findings struct {
 	paged      digest                 // without a state, those with the action page
 	hosts      map[string]bool        // of which there was a row
 	faults     faultList              // of the input
+	gaps       map[string]string      // hosts whose rows are missing, and the first cause
 	broken     []*breakdown
 	rows       int64
 	inSnapshot int64 // rows in the present snapshot
@@ -144,11 +147,28 @@ type findings struct {
 // mostHosts is how many hosts one run can have heard of.
 const mostHosts = 1 << 15
 
+// mostGaps is how many hosts one run can miss.
+const mostGaps = 1000
+
 // isWhole reports whether all of the input could be read.
 func (f *findings) isWhole() bool { return f.faults.count() == 0 }
 
 // speaksOf reports whether a storm of the host that the run didn't see wasn't there.
-func (f *findings) speaksOf(host string) bool { return f.isWhole() && f.hosts[host] }
+func (f *findings) speaksOf(host string) bool {
+	_, isMissing := f.gaps[host]
+	return f.isWhole() && f.hosts[host] && !isMissing
+}
+
+// gap notes that rows of the host are missing. Of several causes the first counts: the
+// others follow from it.
+func (f *findings) gap(host, reason string) {
+	if f.gaps == nil {
+		f.gaps = map[string]string{}
+	}
+	if _, known := f.gaps[host]; !known && len(f.gaps) < mostGaps {
+		f.gaps[host] = reason
+	}
+}
 
 func (f *findings) hear(host string) {
 	if f.hosts == nil {
@@ -216,10 +236,14 @@ func (a *alerter) endSnapshot() {
 }
 
 func (a *alerter) take(record *rows.Record) {
-	a.check(a.log.Add(record))
-	a.counts.row(record)
 	f := &a.found
 	f.rows, f.inSnapshot = f.rows+1, f.inSnapshot+1
+	if reason, isGap := record.Gap(); isGap {
+		f.gap(clip(rows.Printable(record.Get(rows.Host)), maxName), reason)
+		return
+	}
+	a.check(a.log.Add(record))
+	a.counts.row(record)
 	if a.remembers() {
 		f.hear(clip(rows.Printable(record.Get(rows.Host)), maxName))
 	}
@@ -275,7 +299,7 @@ func (a *alerter) endRun(last bool) {
 	a.findBroken(&f)
 	if a.remembers() {
 		a.recall()
-		a.memory.learn(&f, a.rules(), a.Now())
+		a.memory.learn(&f, a.Node, a.rules(), a.Now())
 		a.save() // before anything that takes time
 	} else {
 		a.collect(&f)
@@ -285,7 +309,7 @@ func (a *alerter) endRun(last bool) {
 		a.await()
 	}
 	a.dismiss()
-	a.export(f.isWhole())
+	a.export(f.isWhole() && len(f.gaps) == 0)
 }
 
 func (a *alerter) rules() rules {
@@ -295,12 +319,17 @@ func (a *alerter) rules() rules {
 // findBroken adds what is wrong with the input, unless only the reader of stderr would
 // see it.
 func (a *alerter) findBroken(f *findings) {
-	if f.isWhole() || len(a.To)+len(a.PageTo) == 0 && !a.posts() {
-		return
+	add := func(b *breakdown) {
+		b.paged = len(a.To) == 0 // there is nobody else
+		f.broken = append(f.broken, b)
 	}
-	b := newBreakdown(a.Node, f.faults)
-	b.paged = len(a.To) == 0 // there is nobody else
-	f.broken = append(f.broken, b)
+	for _, host := range slices.Sorted(maps.Keys(f.gaps)) {
+		add(newBreakdown(host, faultList{first: []error{errors.New(f.gaps[host])}}))
+	}
+	// What is wrong with the input follows from a gap.
+	if _, isMissing := f.gaps[a.Node]; !f.isWhole() && !isMissing && (len(a.To)+len(a.PageTo) > 0 || a.posts()) {
+		add(newBreakdown(a.Node, f.faults))
+	}
 }
 
 // collect adds the findings to what the next messages report, where nothing is

@@ -3,6 +3,7 @@ package alertmail
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"stormcheck/pkg/rows"
 )
@@ -27,14 +28,25 @@ func (i identity) key() identity {
 	return i
 }
 
+// owner returns the key without the process.
+func (i identity) owner() identity {
+	i.proc = ""
+	return i
+}
+
 // latest is what the last row said of a storm's processes.
 type latest struct {
-	count  int64
-	recent rows.Number
-	due    string // names of its actions, separated by blanks
+	count   int64
+	recent  rows.Number
+	zombies rows.Number
+	started rows.Number
+	parent  rows.Parentage
+	oldest  time.Time
+	churns  bool   // a limit on started is reached
+	due     string // names of its actions, separated by blanks
 	// What killstorm did, unknown if it did nothing to this row.
 	killed, remaining rows.Number
-	unsure            bool // killstorm failed at something, or refused to end some
+	unsure            bool // killstorm failed at something, or left some alone
 	quiet             bool // the row alone isn't worth a message
 }
 
@@ -42,6 +54,8 @@ type latest struct {
 type pending struct {
 	acted                   bool // killstorm did something
 	archived, notes, errors string
+	mail                    rows.MailState
+	mailOf                  time.Time // the copy, if the mailbox has changed since
 }
 
 // A sighting is what one row says.
@@ -49,8 +63,9 @@ type sighting struct {
 	identity
 	latest
 	pending
-	peak  int64 // the largest count
-	total int64 // processes killed
+	names string // of the processes, if they are of several; see gathered
+	peak  int64  // the largest count
+	total int64  // processes killed
 }
 
 // newSighting reads a row.
@@ -69,23 +84,42 @@ func newSighting(record *rows.Record) sighting {
 			account: text(rows.Account, maxName), proc: text(rows.Proc, maxName),
 		},
 		latest: latest{
-			count: number(rows.Count).N, recent: number(rows.Recent),
+			count: number(rows.Count).N, recent: number(rows.Recent), zombies: number(rows.Zombies), started: number(rows.Started),
 			killed: number(rows.Killed), remaining: number(rows.Remaining),
-			unsure: strings.Contains("; "+record.Get(rows.Errors), "; killstorm: ") ||
-				strings.Contains("; "+record.Get(rows.Notes), "; killstorm: refused: "),
-			quiet: !isWorthAMessage(record),
+			unsure: isUnsure(record),
+			quiet:  !isWorthAMessage(record),
 		},
 		pending: pending{
 			archived: text(rows.Archived, maxCell), notes: text(rows.Notes, maxCell), errors: text(rows.Errors, maxCell),
 		},
 	}
 	for _, word := range strings.Fields(text(rows.Actions, maxCell)) {
-		name, _, _ := strings.Cut(word, "=")
+		name, cell, _ := strings.Cut(word, "=")
 		s.due = withWord(s.due, clip(name, maxName))
+		limit, _ := rows.ParseLimit(cell)
+		s.churns = s.churns || limit.Churn > 0 && s.started.N >= limit.Churn
 	}
+	_ = s.parent.UnmarshalCSV(text(rows.Parent, maxName)) // one that is no parentage is unknown
+	var oldest rows.Timestamp
+	_ = oldest.UnmarshalCSV(record.Get(rows.Oldest))
+	s.oldest = oldest.Time
+	s.mail, s.mailOf = record.Mail()
 	s.acted = s.killed.Known || s.remaining.Known
 	s.peak, s.total = s.count, s.killed.N
+	if s.mail == rows.MailNotSaved && s.total > 0 && s.oversized() {
+		s.due = withWord(s.due, rows.ActionPage) // somebody must know that this mail is lost
+	}
 	return s
+}
+
+// isUnsure reports whether killstorm failed at something, or left some processes alone.
+func isUnsure(record *rows.Record) bool {
+	ofKillstorm := func(m rows.Message) bool { return m.Tool == killstorm }
+	isRefusal := func(m rows.Message) bool {
+		_, refused := rows.ParseRefused(m.Text)
+		return refused && ofKillstorm(m)
+	}
+	return slices.ContainsFunc(record.Messages(rows.Errors), ofKillstorm) || slices.ContainsFunc(record.Messages(rows.Notes), isRefusal)
 }
 
 // merge adds a later row of the same storm in one run.
@@ -100,6 +134,25 @@ func (s *sighting) merge(n sighting) {
 	s.pending.add(n.pending, new(history))
 }
 
+// gather adds another process name's row of the same account.
+func (s *sighting) gather(n sighting) {
+	count, peak := s.count+n.count, s.peak+n.peak
+	sum := func(a, b rows.Number) rows.Number { return rows.Number{N: a.N + b.N, Known: a.Known || b.Known} }
+	recent, zombies, started := sum(s.recent, n.recent), sum(s.zombies, n.zombies), sum(s.started, n.started)
+	killed, remaining := sum(s.killed, n.killed), sum(s.remaining, n.remaining)
+	unsure, names := s.unsure || n.unsure, withPart(s.names, n.names, " ", mostNames)
+	parent, oldest := s.parent, s.oldest
+	if n.parent.Count > parent.Count {
+		parent = n.parent
+	}
+	if oldest.IsZero() || !n.oldest.IsZero() && n.oldest.Before(oldest) {
+		oldest = n.oldest
+	}
+	s.merge(n)
+	s.count, s.peak, s.recent, s.zombies, s.started = count, peak, recent, zombies, started
+	s.killed, s.remaining, s.unsure, s.names, s.parent, s.oldest = killed, remaining, unsure, names, parent, oldest
+}
+
 // isWorthAMessage reports whether the row should raise an alert, or something was done
 // about it, or went wrong.
 func isWorthAMessage(record *rows.Record) bool {
@@ -108,7 +161,7 @@ func isWorthAMessage(record *rows.Record) bool {
 			return true
 		}
 	}
-	return isDue(record, "alert") || isDue(record, "page")
+	return isDue(record, rows.ActionAlert) || isDue(record, rows.ActionPage)
 }
 
 // isDue reports whether the row has the action. With a limit that can't be read

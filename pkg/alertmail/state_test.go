@@ -166,20 +166,20 @@ var lasting = cells{rows.UID: "1001", rows.Actions: "log=20 alert=60"}
 func TestNewLastsOver(t *testing.T) {
 	s := newStory(t)
 	s.silent(3)
-	same(t, s.told("WARNING moscow: 404 groucho imapd", lasting), "\n         404 groucho imapd\n")
+	same(t, s.told("404 groucho imapd on moscow", lasting), "\n         404 groucho imapd\n")
 	s.silent(55, lasting)
 	s.silent(1, with(lasting, rows.Count, 807, rows.Recent, 1))
 	// 57 minutes after the last mail, not after the last run.
-	same(t, s.told("WARNING moscow: 100 groucho imapd", with(lasting, rows.Count, 100, rows.Recent, 61)),
-		"\n         100 groucho imapd\n        first seen 00:21:02, 57 minutes ago; peak 807; 61 started in the last minute\n")
+	same(t, s.told("100 groucho imapd on moscow", with(lasting, rows.Count, 100, rows.Recent, 61)),
+		"\n         100 groucho imapd\n        first seen 00:21 -0500, 57 minutes ago; peak 807; 61 started in the last minute\n")
 	s.silent(4)
-	same(t, s.told("NOTICE moscow: groucho imapd over"),
-		"\n        over groucho imapd\n        lasted 57 minutes, from 00:21:02 to 01:18:02; peak 807\n")
+	same(t, s.told("groucho imapd on moscow: over"),
+		"\n        over groucho imapd\n        lasted 57 minutes, from 00:21 -0500 to 01:18; peak 807\n")
 	s.silent(70)
 	if text := contents(t, s.o.State); strings.Count(text, "\n") != 1 {
 		t.Errorf("still remembered:\n%s", text)
 	}
-	s.told("WARNING moscow: 404 groucho imapd", lasting)
+	s.told("404 groucho imapd on moscow", lasting)
 }
 
 // TestNews: each of these is mailed at once, and once.
@@ -196,7 +196,7 @@ func TestNews(t *testing.T) {
 		{"not quite twice", with(lasting, rows.Count, 807), false},
 		{"twice", with(lasting, rows.Count, 808), true},
 		{"a copy", with(lasting, rows.Archived, "/a/groucho.1"), true},
-		{"a failure", with(lasting, rows.Errors, "killstorm: 6 in D state"), true},
+		{"a failure", with(lasting, rows.Errors, "killstorm: 6 uninterruptible (D)"), true},
 		{"a note", with(lasting, rows.Notes, "killstorm: subsided to 3"), false},
 		{"a kill", with(lasting, rows.Killed, 3, rows.Remaining, 0), true},
 		{"no kill", with(lasting, rows.Killed, 0), false},
@@ -235,25 +235,25 @@ func TestFailuresOfAKind(t *testing.T) {
 func TestKillsAreSummed(t *testing.T) {
 	s := newStory(t)
 	kill := with(incident, rows.UID, 1001, rows.Count, 120, rows.Killed, 120)
-	same(t, s.told("URGENT moscow: 120 groucho imapd, killed", kill), `
+	same(t, s.told("120 groucho imapd on moscow: killed, mail saved", kill), `
          120 groucho imapd
         saved user mail file as /var/mail/arc/groucho.956639822
         killed all groucho imapd processes
 `)
 	s.silent(56, kill)
-	same(t, s.told("URGENT moscow: 110 groucho imapd, 7 remaining", with(kill, rows.Count, 110, rows.Killed, 103, rows.Remaining, 7,
-		rows.Errors, "killstorm: 7 remaining: 3 in D state and 4 respawned")), `
+	same(t, s.told("110 groucho imapd on moscow: killed 103, 7 LEFT, mail saved", with(kill, rows.Count, 110, rows.Killed, 103, rows.Remaining, 7,
+		rows.Errors, "killstorm: 7 remaining: 3 uninterruptible (D) and 4 respawned")), `
          110 groucho imapd
-        first seen 00:18:02, 57 minutes ago; peak 120
+        first seen 00:18 -0500, 57 minutes ago; peak 120
         6943 killed in 58 runs since 00:18
         saved user mail file as /var/mail/arc/groucho.956639822
-        killed 103 groucho imapd processes, 7 remaining (3 in D state, 4 respawned)
+        killed 103 groucho imapd processes, 7 remaining (3 uninterruptible (D), 4 respawned)
 `)
 	s.silent(2, kill)
 	s.silent(4)
-	same(t, s.told("NOTICE moscow: groucho imapd over, 7183 killed"), `
+	same(t, s.told("groucho imapd on moscow: over, 7183 killed, mail saved"), `
         over groucho imapd
-        lasted 59 minutes, from 00:18:02 to 01:17:02; peak 120
+        lasted 59 minutes, from 00:18 -0500 to 01:17; peak 120
         7183 killed in 60 runs since 00:18
         saved user mail file as /var/mail/arc/groucho.956639822
         killed all groucho imapd processes
@@ -266,23 +266,23 @@ func TestAfter(t *testing.T) {
 	s.silent(2, lasting)
 	s.silent(1)
 	s.silent(2, lasting)
-	s.told("WARNING moscow: 404 groucho imapd", lasting)
+	s.told("404 groucho imapd on moscow", lasting)
 	s.silent(1)
 	s.silent(1, lasting)
 	s.silent(4)
-	s.told("NOTICE moscow: groucho imapd over")
+	s.told("groucho imapd on moscow: over")
 
 	s.silent(2, lasting)
 	s.silent(20) // it was never told, and so isn't its end
-	s.told("URGENT moscow: 404 groucho imapd, killed", with(lasting, rows.Killed, 404, rows.Remaining, 0))
-	s.told("WARNING moscow: 404 harpo imapd, failed", cells{rows.User: "harpo", rows.Errors: "x: y"})
+	s.told("404 groucho imapd on moscow: killed", with(lasting, rows.Killed, 404, rows.Remaining, 0))
+	s.told("404 harpo imapd on moscow: FAILED", cells{rows.User: "harpo", rows.Errors: "x: y"})
 }
 
 func TestRepeatZero(t *testing.T) {
 	s := newStory(t)
 	s.o.Repeats = []time.Duration{0}
 	for range 3 {
-		s.told("WARNING moscow: 404 groucho imapd", lasting)
+		s.told("404 groucho imapd on moscow", lasting)
 	}
 	s.silent(4)
 }
@@ -298,14 +298,14 @@ func TestWhichRunsCount(t *testing.T) {
 		s.silent(10)
 		s.silent(10, cells{rows.User: "harpo"})
 		s.silent(4, quiet)
-		s.told("NOTICE tula: groucho imapd over", quiet)
+		s.told("groucho imapd on tula: over", quiet)
 	})
 	t.Run("silence", func(t *testing.T) {
 		s := newStory(t)
 		s.run(tula)
 		s.now = s.now.Add(24*time.Hour - 2*time.Minute)
 		s.silent(1)
-		same(t, s.told("NOTICE tula: groucho imapd over"), "\n        over groucho imapd\n        seen once, at Apr 25 00:18:02; nothing heard of tula since; peak 404\n")
+		same(t, s.told("groucho imapd on tula: over"), "\n        over groucho imapd\n        seen once, at Apr 25 00:18 -0500; nothing heard of tula since; peak 404\n")
 	})
 	t.Run("broken", func(t *testing.T) {
 		s := newStory(t)
@@ -316,7 +316,7 @@ func TestWhichRunsCount(t *testing.T) {
 		s.input("")
 		s.silent(4)
 		mails := s.run()
-		if len(mails) != 1 || mails[0].subject != "NOTICE moscow: groucho imapd over +1 more" {
+		if len(mails) != 1 || mails[0].subject != "groucho imapd on moscow: over (and 1 more)" {
 			t.Errorf("%v", mails)
 		}
 	})
@@ -346,7 +346,7 @@ func TestEachSnapshotIsARun(t *testing.T) {
 		return subjects
 	}
 	one, none := stream(lasting), stream()
-	if got, want := subjects(one+one+none+none+none+none+none+none), []string{"WARNING moscow: 404 groucho imapd", "NOTICE moscow: groucho imapd over"}; !slices.Equal(got, want) {
+	if got, want := subjects(one+one+none+none+none+none+none+none), []string{"404 groucho imapd on moscow", "groucho imapd on moscow: over"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	// The header behind the last snapshot of a standing pipe is none.
@@ -375,7 +375,7 @@ func TestBrokenInput(t *testing.T) {
 	if len(mails) != 1 || len(problems) != 1 {
 		t.Fatalf("%d mails, reported %q", len(mails), problems)
 	}
-	same(t, mails[0].subject, "ERROR stormcheck on moscow is not working: <stdin>: no input, not even a he...")
+	same(t, mails[0].subject, "stormcheck on moscow is not working: <stdin>: no input, not even a header: th…")
 	same(t, below(t, mails[0].body), "\n        stormcheck on moscow is not working: <stdin>: no input, not even a header: the stage before failed\n")
 	for range 55 {
 		if mails, _ := s.input(""); len(mails) > 0 {
@@ -387,12 +387,12 @@ func TestBrokenInput(t *testing.T) {
 	if len(mails) != 1 {
 		t.Fatalf("%d mails", len(mails))
 	}
-	same(t, mails[0].subject, "URGENT moscow: 404 groucho imapd, killed, input broken")
+	same(t, mails[0].subject, "stormcheck on moscow is not working: <stdin>: no input, not even… (and 1 more)")
 	same(t, below(t, mails[0].body), `
         stormcheck on moscow is not working: <stdin>: no input, not even a header: the stage before failed
         <stdin>:7: 2 cells where the header has 19
         9 faults in the last input
-        first seen 00:18:02, 56 minutes ago
+        first seen 00:18 -0500, 56 minutes ago
 
          404 groucho imapd
         saved user mail file as /var/mail/arc/groucho.956639822
@@ -437,9 +437,9 @@ func TestToldLater(t *testing.T) {
 	s.mailer(false)
 	s.input(stream(harpo)) // nothing is new: it isn't tried each minute
 	s.now = s.now.Add(15 * time.Minute)
-	same(t, s.told("URGENT moscow: groucho imapd over, 2123 killed +1 more", harpo), `
+	same(t, s.told("groucho imapd on moscow: over, 2123 killed, mail saved (and 1 more)", harpo), `
         over groucho imapd
-        lasted 3 minutes, from 00:18:02 to 00:21:02; peak 911
+        lasted 3 minutes, from 00:18 -0500 to 00:21; peak 911
         2123 killed in 4 runs since 00:18
         saved user mail file as /var/mail/arc/groucho.956639822
         saved user mail file as /a/2
@@ -447,10 +447,10 @@ func TestToldLater(t *testing.T) {
         FAILED mine: odd
 
           62 harpo imapd
-        first seen 00:21:02, 74 minutes ago
+        first seen 00:21, 74 minutes ago
 `)
 	s.silent(4)
-	s.told("NOTICE moscow: harpo imapd over")
+	s.told("harpo imapd on moscow: over")
 	s.silent(5)
 	s.mailer(true)
 	run(kill)
@@ -471,7 +471,7 @@ func TestRetryPause(t *testing.T) {
 		t.Errorf("%d mails, reported %q", len(mails), problems)
 	}
 	s.now = s.now.Add(-time.Minute + time.Second)
-	s.told("WARNING moscow: 404 groucho imapd", lasting)
+	s.told("404 groucho imapd on moscow", lasting)
 }
 
 const retryPause = 20 * time.Second
@@ -618,7 +618,7 @@ func TestPages(t *testing.T) {
 		}
 		return all
 	}
-	if got, want := subjects(s.run(lasting)), []string{"root WARNING moscow: 404 groucho imapd"}; !slices.Equal(got, want) {
+	if got, want := subjects(s.run(lasting)), []string{"root 404 groucho imapd on moscow"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	mails := s.run(lasting, paged, with(paged, rows.Proc, "vi"))
@@ -626,7 +626,7 @@ func TestPages(t *testing.T) {
 		t.Fatalf("%q", subjects(mails))
 	}
 	line, rest, _ := strings.Cut(mails[1].body, "\n")
-	if rest != "" || len(line) > 140 || !strings.HasPrefix(line, "URGENT moscow: 404 longlong") || !strings.HasSuffix(line, "... +1 more") {
+	if rest != "" || len(line) > 80 || line != mails[1].subject || !strings.HasPrefix(line, "404 longlong") || !strings.HasSuffix(line, "… imapd on moscow (and 1 more)") {
 		t.Errorf("page of %d: %q", len(line), mails[1].body)
 	}
 	s.silent(3, lasting, paged, with(paged, rows.Proc, "vi"))
@@ -644,7 +644,7 @@ func TestPages(t *testing.T) {
 		t.Errorf("%q, reported %q", subjects(mails), problems)
 	}
 	s.o.Sendmail = strings.TrimSuffix(s.o.Sendmail, "-mail")
-	if got, want := subjects(s.run(groucho)), []string{"pager@example.org URGENT moscow"}; !slices.Equal(got, want) {
+	if got, want := subjects(s.run(groucho)), []string{"pager@example.org 404 groucho imapd on moscow"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 
@@ -652,7 +652,7 @@ func TestPages(t *testing.T) {
 	s = newStory(t)
 	s.o.PageTo, s.o.To = []string{"pager"}, nil
 	s.silent(2, lasting)
-	if got, want := subjects(s.run(groucho)), []string{"pager URGENT moscow"}; !slices.Equal(got, want) {
+	if got, want := subjects(s.run(groucho)), []string{"pager 404 groucho imapd on moscow"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

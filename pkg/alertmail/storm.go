@@ -7,6 +7,8 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"stormcheck/pkg/rows"
 )
 
 // A storm is one account's processes of one name on one host, as the rows of many
@@ -28,6 +30,9 @@ type history struct {
 	firstKill time.Time // when
 	copies    string    // that have been seen
 	failures  string    // kinds of failure that have been seen
+	samples   samples   // the counts of the last snapshots
+	names     string    // of the processes, if they are of several, the last of them
+	others    int64     // how many names there were
 }
 
 // Bounds of what is remembered of a storm.
@@ -52,6 +57,12 @@ func (s *storm) absorb(n sighting, now time.Time) (found news) {
 	due := s.due
 	s.identity, s.latest = n.identity, n.latest
 	s.peak = max(s.peak, n.peak)
+	for _, name := range strings.Fields(n.names) {
+		if !hasWord(s.names, name) {
+			s.names = withPart(s.names, name, " ", mostNames)
+			s.others++
+		}
+	}
 	s.due = due
 	for _, name := range strings.Fields(n.due) {
 		s.due = withWord(s.due, name)
@@ -75,9 +86,16 @@ func (s *storm) absorb(n sighting, now time.Time) (found news) {
 func (p *pending) add(n pending, known *history) (found news) {
 	if n.acted {
 		p.acted = true
-		p.errors = without(p.errors, resistance.MatchString)
+		p.errors = without(p.errors, func(m rows.Message) bool {
+			_, _, isResistance := rows.ParseRemaining(m.Text)
+			return isResistance && m.Tool == killstorm
+		})
 	}
-	p.notes = without(p.notes, isState)
+	if n.mail != rows.MailUntouched {
+		p.mail, p.mailOf = n.mail, n.mailOf
+	}
+	// What killstorm notes describes the row's processes, which the next row knows better.
+	p.notes = without(p.notes, func(m rows.Message) bool { return m.Tool == killstorm })
 	for _, path := range parts(n.archived, ":") {
 		path = clip(path, maxPath)
 		p.archived = withPart(p.archived, path, ":", mostCopies)
@@ -138,13 +156,9 @@ func length(messages []string) (n int) {
 }
 
 // without returns a cell without the messages that match.
-func without(cell string, match func(string) bool) string {
-	return strings.Join(slices.DeleteFunc(parts(cell, "; "), match), "; ")
+func without(cell string, match func(rows.Message) bool) string {
+	return rows.JoinMessages(slices.DeleteFunc(rows.ParseMessages(cell), match))
 }
-
-// isState reports whether a note describes the row's processes, which the next row
-// knows better.
-func isState(note string) bool { return strings.HasPrefix(note, "killstorm: ") }
 
 // see adds what a run has found of the storm.
 func (s *storm) see(found sighting, o rules, now time.Time) {
@@ -153,6 +167,7 @@ func (s *storm) see(found sighting, o rules, now time.Time) {
 	s.due = ""
 	seen := s.absorb(found, now)
 	s.course.see(now)
+	s.samples.add(now, s.count)
 	if s.quiet { // it lasts, but this row alone is worth no message
 		s.inARow, seen = 0, 0
 	}
@@ -166,7 +181,7 @@ func (s *storm) see(found sighting, o rules, now time.Time) {
 	}
 	ready := !s.quiet && (s.inARow >= o.after || seen.has(killed|failure))
 	for w := range numWays {
-		if w != byPage || s.isDue("page") {
+		if w != byPage || s.isDue(rows.ActionPage) {
 			s.way(w).learn(seen, count, ready)
 		}
 	}
@@ -174,7 +189,7 @@ func (s *storm) see(found sighting, o rules, now time.Time) {
 
 func (s *storm) went() *course                    { return &s.course }
 func (s *storm) size() int64                      { return s.count }
-func (s *storm) names() (user, proc, host string) { return s.user, s.proc, s.host }
+func (s *storm) named() (user, proc, host string) { return s.user, s.proc, s.host }
 func (s *storm) isDue(action string) bool         { return hasWord(s.due, action) }
 func (s *storm) hasBeenDue(action string) bool    { return hasWord(s.actions, action) }
 func (s *storm) settle()                          { s.pending = pending{} }
@@ -183,7 +198,7 @@ func (s *storm) settle()                          { s.pending = pending{} }
 func (s *storm) untold(w way) bool {
 	here := s.here && !s.quiet
 	if w == byPage {
-		return here && s.isDue("page")
+		return here && s.isDue(rows.ActionPage)
 	}
 	return here || s.acted || s.archived != "" || s.errors != ""
 }
@@ -192,7 +207,7 @@ func (s *storm) untold(w way) bool {
 // is reported for these reasons.
 func (s *storm) urgent(why news) bool {
 	was := why.has(isNew | action)
-	urgent := s.acted || s.isDue("page") || s.isDue("kill") || was && (s.hasBeenDue("page") || s.hasBeenDue("kill"))
+	urgent := s.acted || s.isDue(rows.ActionPage) || s.isDue(rows.ActionKill) || was && (s.hasBeenDue(rows.ActionPage) || s.hasBeenDue(rows.ActionKill))
 	return urgent && (s.freshlyActed() || s.lasts())
 }
 
@@ -208,7 +223,7 @@ func (s *storm) rank() int {
 		return 2
 	case !s.lasts():
 		return 6
-	case s.isDue("page"):
+	case s.isDue(rows.ActionPage):
 		return 3
 	case s.errors != "":
 		return 4
@@ -220,9 +235,9 @@ func (s *storm) rank() int {
 // doesn't become another when it wanes.
 func (s *storm) severity() string {
 	switch {
-	case s.acted || s.hasBeenDue("page") || s.hasBeenDue("kill"):
+	case s.acted || s.hasBeenDue(rows.ActionPage) || s.hasBeenDue(rows.ActionKill):
 		return "critical"
-	case s.hasBeenDue("alert"):
+	case s.hasBeenDue(rows.ActionAlert):
 		return "warning"
 	}
 	return "info"
@@ -235,14 +250,30 @@ func (s *storm) labels(severity string) map[string]string {
 
 // compare orders topics, the worst first.
 func compare[T topic](a, b T) int {
-	user, proc, host := a.names()
-	user2, proc2, host2 := b.names()
+	user, proc, host := a.named()
+	user2, proc2, host2 := b.named()
 	return cmp.Or(
 		cmp.Compare(a.rank(), b.rank()),
 		-cmp.Compare(a.size(), b.size()),
 		cmp.Compare(user, user2),
 		cmp.Compare(proc, proc2),
 		cmp.Compare(host, host2))
+}
+
+// anyName stands in the process column of a storm of several names. No process is
+// called so, for the stream escapes it.
+const anyName = "?"
+
+// Bounds of an account's storms.
+const (
+	mostOwn   = 5  // names that are storms of their own; what else the account runs is one
+	mostNames = 50 // names of that one that are remembered
+)
+
+// gathered returns the sighting as one of several names.
+func (s sighting) gathered() sighting {
+	s.names, s.proc = clip(strings.ReplaceAll(s.proc, " ", "_"), 40), anyName
+	return s
 }
 
 // mostRows is how many rows a message shows.

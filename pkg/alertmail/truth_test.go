@@ -96,7 +96,7 @@ func TestDiedThenWorse(t *testing.T) {
 	if id(mails[1]) == id(first[0]) {
 		t.Error("another message under the same id")
 	}
-	same(t, mails[1].subject, "URGENT moscow: 5000 groucho imapd, 10 remaining")
+	same(t, mails[1].subject, "5000 groucho imapd on moscow: killed 4990, 10 LEFT")
 	s.silent(3, killing())
 }
 
@@ -120,9 +120,9 @@ func TestKilledAllNow(t *testing.T) {
 	s := newStory(t)
 	s.run(killing())
 	s.silent(1, killing()) // summed, and not told yet
-	same(t, s.told("URGENT moscow: 90 groucho imapd, 808 killed before", with(lasting, rows.Count, 90, rows.Archived, "/a/new")), `
+	same(t, s.told("90 groucho imapd on moscow: 808 killed before, mail saved", with(lasting, rows.Count, 90, rows.Archived, "/a/new")), `
           90 groucho imapd
-        first seen 00:18:02, 2 minutes ago; peak 404
+        first seen 00:18 -0500, 2 minutes ago; peak 404
         808 killed in 2 runs since 00:18
         saved user mail file as /a/new
 `)
@@ -130,9 +130,9 @@ func TestKilledAllNow(t *testing.T) {
 	s.mailer(true)
 	s.input(stream(killing()))
 	s.mailer(false)
-	same(t, s.told("URGENT moscow: 80 groucho imapd, 404 killed before", with(lasting, rows.Count, 80)), `
+	same(t, s.told("80 groucho imapd on moscow: 404 killed before", with(lasting, rows.Count, 80)), `
           80 groucho imapd
-        first seen 00:18:02, 60 seconds ago; peak 404
+        first seen 00:18 -0500, 60 seconds ago; peak 404
         404 killed in 1 run since 00:18
 `)
 }
@@ -143,7 +143,7 @@ func TestKilledAllNoLonger(t *testing.T) {
 	s.mailer(true)
 	s.input(stream(killing()))
 	s.mailer(false)
-	s.told("URGENT moscow: 30 groucho imapd, 404 killed before", with(lasting, rows.Count, 30, rows.Actions, "log=20"))
+	s.told("30 groucho imapd on moscow: 404 killed before", with(lasting, rows.Count, 30, rows.Actions, "log=20"))
 }
 
 // TestNoKillIsLost: not by a later one that got nobody.
@@ -152,10 +152,10 @@ func TestNoKillIsLost(t *testing.T) {
 		next          cells
 		subject, said string
 	}{
-		{killing(rows.Count, 100, rows.Killed, 0, rows.Remaining, 6, rows.Errors, "killstorm: 6 remaining: 6 in D state"),
-			"URGENT moscow: 100 groucho imapd, 6 remaining", "        killed 0 groucho imapd processes, 6 remaining (6 in D state)\n"},
+		{killing(rows.Count, 100, rows.Killed, 0, rows.Remaining, 6, rows.Errors, "killstorm: 6 remaining: 6 uninterruptible (D)"),
+			"100 groucho imapd on moscow: killed 0, 6 LEFT", "        killed 0 groucho imapd processes, 6 remaining (6 uninterruptible (D))\n"},
 		{killing(rows.Count, 100, rows.Killed, 0, rows.Remaining, 0),
-			"URGENT moscow: 100 groucho imapd, 404 killed before", ""},
+			"100 groucho imapd on moscow: 404 killed before", ""},
 	} {
 		s := newStory(t)
 		s.mailer(true)
@@ -163,7 +163,7 @@ func TestNoKillIsLost(t *testing.T) {
 		s.mailer(false)
 		same(t, s.told(c.subject, c.next), `
          100 groucho imapd
-        first seen 00:18:02, 60 seconds ago; peak 404
+        first seen 00:18 -0500, 60 seconds ago; peak 404
         404 killed in 1 run since 00:18
 `+c.said)
 	}
@@ -179,16 +179,16 @@ func TestLastReason(t *testing.T) {
 		last cells
 		want string
 	}{
-		{remaining(3, "1 in D state and 2 respawned"), "        killed 400 groucho imapd processes, 3 remaining (1 in D state, 2 respawned)\n"},
+		{remaining(3, "1 uninterruptible (D) and 2 respawned"), "        killed 400 groucho imapd processes, 3 remaining (1 uninterruptible (D), 2 respawned)\n"},
 		{killing(rows.Killed, 100, rows.Remaining, 0), "        killed all groucho imapd processes\n"},
 	} {
 		s := newStory(t)
 		s.mailer(true)
-		s.input(stream(remaining(6, "4 in D state and 2 respawned")))
+		s.input(stream(remaining(6, "4 uninterruptible (D) and 2 respawned")))
 		s.input(stream(remaining(9, "9 respawned")))
 		s.mailer(false)
 		mails := s.run(c.last)
-		if len(mails) != 1 || !strings.HasSuffix(mails[0].body, c.want) || strings.Contains(mails[0].body, "FAILED") {
+		if len(mails) != 1 || !strings.HasSuffix(below(t, mails[0].body), c.want) || strings.Contains(mails[0].body, "FAILED") {
 			t.Errorf("%v", mails)
 		}
 	}
@@ -204,7 +204,7 @@ func TestLastDryRun(t *testing.T) {
 	s.mailer(false)
 	s.now = s.now.Add(15 * time.Minute)
 	body := s.run(with(lasting, rows.Notes, "killstorm: would kill 9 (dry run)", rows.Errors, "x: y"))[0].body
-	if !strings.HasSuffix(body, "ago\n        mine: seen by 8\n        would kill 9 (dry run)\n        FAILED x: y\n") {
+	if !strings.HasSuffix(below(t, body), "ago\n        mine: seen by 8\n        would kill 9 (dry run)\n        FAILED x: y\n") {
 		t.Error(body)
 	}
 }
@@ -213,13 +213,13 @@ func TestLastDryRun(t *testing.T) {
 func TestPageSaysWhatTheMailDoes(t *testing.T) {
 	s := newStory(t)
 	s.o.PageTo = []string{"pager"}
-	worst := killing(rows.Actions, "alert=60 page=80 kill=100", rows.Killed, 398, rows.Remaining, 6, rows.Errors, "killstorm: 6 remaining: 6 in D state")
+	worst := killing(rows.Actions, "alert=60 page=80 kill=100", rows.Killed, 398, rows.Remaining, 6, rows.Errors, "killstorm: 6 remaining: 6 uninterruptible (D)")
 	larger := cells{rows.User: "zz", rows.UID: "1002", rows.Count: "500", rows.Actions: "page=80"}
 	mails := s.run(worst, larger)
 	if len(mails) != 2 {
 		t.Fatalf("%d mails", len(mails))
 	}
-	const want = "URGENT moscow: 404 groucho imapd, 6 remaining +1 more"
+	const want = "404 groucho imapd on moscow: killed 398, 6 LEFT (and 1 more)"
 	same(t, mails[0].subject, want)
 	same(t, mails[1].body, want+"\n")
 }
@@ -234,7 +234,7 @@ func TestPageNoLongerDue(t *testing.T) {
 		t.Fatalf("%d mails", n)
 	}
 	s.silent(56, with(lasting, rows.Count, 61))
-	s.told("WARNING moscow: 61 groucho imapd", with(lasting, rows.Count, 61))
+	s.told("61 groucho imapd on moscow", with(lasting, rows.Count, 61))
 
 	// A page that nobody took is still told, urgent as it was.
 	s = newStory(t)
@@ -244,7 +244,7 @@ func TestPageNoLongerDue(t *testing.T) {
 	s.mailer(false)
 	s.now = s.now.Add(2 * time.Hour)
 	mails := s.run(with(lasting, rows.Count, 61))
-	if len(mails) != 2 || mails[0].subject != "URGENT moscow: 61 groucho imapd" || mails[1].body != mails[0].subject+"\n" {
+	if len(mails) != 2 || mails[0].subject != "61 groucho imapd on moscow" || mails[1].body != mails[0].subject+"\n" {
 		t.Errorf("%v", mails)
 	}
 }
@@ -259,7 +259,7 @@ func TestOnlyPages(t *testing.T) {
 	}
 	s.silent(70)
 	mails, _ := s.input("")
-	if len(mails) != 1 || !strings.HasPrefix(mails[0].body, "ERROR stormcheck on moscow is not working: ") {
+	if len(mails) != 1 || !strings.HasPrefix(mails[0].body, "stormcheck on moscow is not working: ") {
 		t.Errorf("%v", mails)
 	}
 	if mails, _ := s.input(""); len(mails) > 0 {
@@ -290,7 +290,7 @@ func TestAroundTheLimit(t *testing.T) {
 	s.silent(70, below) // it isn't worth one each hour
 	none := with(below, rows.Actions, "")
 	s.silent(4, none)
-	s.told("NOTICE moscow: groucho imapd over", none)
+	s.told("groucho imapd on moscow: over", none)
 }
 
 // TestDamagedLine: the rest of the state stays, and a copy of all of it.
@@ -315,7 +315,7 @@ func TestClockJumps(t *testing.T) {
 		s.run(lasting)
 		s.now = s.now.AddDate(0, 0, days)
 		s.silent(4)
-		if body := s.told("NOTICE moscow: groucho imapd over"); strings.Contains(body, "nothing heard") {
+		if body := s.told("groucho imapd on moscow: over"); strings.Contains(body, "nothing heard") {
 			t.Error(body)
 		}
 	}
@@ -328,7 +328,7 @@ func TestFailuresOfEachTool(t *testing.T) {
 	for i := range 12 {
 		s.run(with(lasting, rows.Errors, "mailarchive: held by "+strings.Repeat("x", i+1)))
 	}
-	s.told("WARNING moscow: 404 groucho imapd, failed", with(lasting, rows.Errors, "killstorm: permission denied"))
+	s.told("404 groucho imapd on moscow: FAILED, mail NOT saved", with(lasting, rows.Errors, "killstorm: permission denied"))
 }
 
 // frozen returns a program of these lines that no signal ends: it freezes itself. It
@@ -386,7 +386,7 @@ func TestUnkillableJournal(t *testing.T) {
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	s.o.Context = []string{"journal"}
 	mails, problems := s.input(stream(lasting))
-	if len(mails) != 1 || !strings.HasSuffix(mails[0].body, "        | journal:\n        | (journal: doesn't answer)\n") {
+	if len(mails) != 1 || !strings.HasSuffix(below(t, mails[0].body), "        | journal:\n        | (journal: doesn't answer)\n") {
 		t.Errorf("%v", mails)
 	}
 	if len(problems) != 1 || problems[0] != "journal: doesn't answer" {

@@ -22,7 +22,7 @@ func TestWeek(t *testing.T) {
 	night := with(incident, rows.UID, 1001)
 	respawning := with(incident, rows.UID, 1002, rows.User, "harpo", rows.Count, 150, rows.Killed, 150, rows.Archived, "/a/harpo.1")
 	flapping := cells{rows.User: "chico", rows.UID: "1003", rows.Proc: "vi", rows.Count: "30", rows.Actions: "alert=20"}
-	unseen := with(incident, rows.UID, 1004, rows.User, "zeppo", rows.Killed, 400, rows.Remaining, 4, rows.Errors, "killstorm: 4 remaining: 4 in D state")
+	unseen := with(incident, rows.UID, 1004, rows.User, "zeppo", rows.Killed, 400, rows.Remaining, 4, rows.Errors, "killstorm: 4 remaining: 4 uninterruptible (D)")
 	var sent []string
 	for s.now.Before(time.Date(2000, 4, 30, 23, 59, 0, 0, s.now.Location())) {
 		next := s.now.Add(time.Minute)
@@ -49,32 +49,32 @@ func TestWeek(t *testing.T) {
 			sent = append(sent, s.now.Format("Mon 15:04 ")+strings.TrimPrefix(problem, s.o.Sendmail+": "))
 		}
 	}
-	same(t, strings.Join(sent, "\n")+"\n", `Mon 00:17 URGENT moscow: 404 groucho imapd, killed
-Mon 00:23 NOTICE moscow: groucho imapd over, 808 killed
-Tue 00:17 URGENT moscow: 404 groucho imapd, killed
-Tue 00:23 NOTICE moscow: groucho imapd over, 808 killed
-Tue 10:00 URGENT moscow: 150 harpo imapd, killed
-Tue 10:57 URGENT moscow: 150 harpo imapd, killed
-Tue 11:54 URGENT moscow: 150 harpo imapd, killed
-Tue 12:51 URGENT moscow: 150 harpo imapd, killed
-Tue 13:34 NOTICE moscow: harpo imapd over, 31500 killed
-Wed 00:17 URGENT moscow: 404 groucho imapd, killed
-Wed 00:23 NOTICE moscow: groucho imapd over, 808 killed
-Wed 08:00 WARNING moscow: 30 chico vi
-Wed 08:57 WARNING moscow: 30 chico vi
-Wed 09:56 WARNING moscow: 30 chico vi
-Wed 10:34 NOTICE moscow: chico vi over
-Thu 00:17 URGENT moscow: 404 groucho imapd, killed
-Thu 00:23 NOTICE moscow: groucho imapd over, 808 killed
-Fri 00:17 URGENT moscow: 404 groucho imapd, killed
-Fri 00:23 NOTICE moscow: groucho imapd over, 808 killed
+	same(t, strings.Join(sent, "\n")+"\n", `Mon 00:17 404 groucho imapd on moscow: killed
+Mon 00:23 groucho imapd on moscow: over, 808 killed
+Tue 00:17 404 groucho imapd on moscow: killed
+Tue 00:23 groucho imapd on moscow: over, 808 killed
+Tue 10:00 150 harpo imapd on moscow: killed
+Tue 10:57 150 harpo imapd on moscow: killed
+Tue 11:54 150 harpo imapd on moscow: killed
+Tue 12:51 150 harpo imapd on moscow: killed
+Tue 13:34 harpo imapd on moscow: over, 31500 killed
+Wed 00:17 404 groucho imapd on moscow: killed
+Wed 00:23 groucho imapd on moscow: over, 808 killed
+Wed 08:00 30 chico vi on moscow
+Wed 08:57 30 chico vi on moscow
+Wed 09:56 30 chico vi on moscow
+Wed 10:34 chico vi on moscow: over
+Thu 00:17 404 groucho imapd on moscow: killed
+Thu 00:23 groucho imapd on moscow: over, 808 killed
+Fri 00:17 404 groucho imapd on moscow: killed
+Fri 00:23 groucho imapd on moscow: over, 808 killed
 Fri 09:30 exit status 75
-Fri 10:38 exit status 75 (nothing taken since 09:30:02)
-Fri 11:08 URGENT moscow: zeppo imapd over, 4000 killed
-Sat 00:17 URGENT moscow: 404 groucho imapd, killed
-Sat 00:23 NOTICE moscow: groucho imapd over, 808 killed
-Sun 00:17 URGENT moscow: 404 groucho imapd, killed
-Sun 00:23 NOTICE moscow: groucho imapd over, 808 killed
+Fri 10:38 exit status 75 (nothing taken since 09:30)
+Fri 11:08 zeppo imapd on moscow: over, 4000 killed
+Sat 00:17 404 groucho imapd on moscow: killed
+Sat 00:23 groucho imapd on moscow: over, 808 killed
+Sun 00:17 404 groucho imapd on moscow: killed
+Sun 00:23 groucho imapd on moscow: over, 808 killed
 `)
 	same(t, contents(t, s.o.State), strings.SplitAfter(contents(t, s.o.State), "\n")[0])
 	_ = os.Remove(s.o.State)

@@ -1,0 +1,124 @@
+package alertmail
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A clockFace shows times in the zone of now, the first with that zone.
+type clockFace struct {
+	now   time.Time
+	zoned bool
+}
+
+// show returns the time, with the date if it is of another day.
+func (c *clockFace) show(t time.Time) string {
+	text := shortTime(t, c.now)
+	if !c.zoned {
+		c.zoned = true
+		text += t.In(c.now.Location()).Format(" -0700")
+	}
+	return text
+}
+
+// shortTime returns when t was, without the zone of now.
+func shortTime(t, now time.Time) string {
+	t = t.In(now.Location())
+	if t.YearDay() != now.YearDay() || t.Year() != now.Year() {
+		return t.Format("Jan _2 15:04")
+	}
+	return t.Format("15:04")
+}
+
+// span returns how long d is, in the unit that a person would use.
+func span(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return counted(int64(d/time.Second), "second", "s")
+	case d < 2*time.Hour:
+		return counted(int64(d/time.Minute), "minute", "s")
+	case d < 48*time.Hour:
+		return counted(int64(d/time.Hour), "hour", "s")
+	}
+	return counted(int64(d/(24*time.Hour)), "day", "s")
+}
+
+// counted returns "1 row" or "17 rows", by the ending of the plural.
+func counted(n int64, what, plural string) string {
+	if n == 1 {
+		plural = ""
+	}
+	return fmt.Sprintf("%d %s%s", n, what, plural)
+}
+
+// grouped returns a number with a comma before each three digits.
+func grouped(n int64) string {
+	text := fmt.Sprint(n)
+	for at := len(text) - 3; at > 0; at -= 3 {
+		text = text[:at] + "," + text[at:]
+	}
+	return text
+}
+
+// clip cuts s to at most size bytes, at the end of a character, and shows that
+// it did.
+func clip(s string, size int) string {
+	if len(s) <= size {
+		return s
+	}
+	const mark = "..."
+	size -= len(mark)
+	for size > 0 && !utf8.RuneStart(s[size]) {
+		size--
+	}
+	return s[:size] + mark
+}
+
+// wide are the characters that take two columns, by and large those of Unicode's
+// Standard Annex 11 that are wide or full-width.
+var wide = &unicode.RangeTable{
+	R16: []unicode.Range16{
+		{0x1100, 0x115f, 1}, {0x231a, 0x231b, 1}, {0x2329, 0x232a, 1}, {0x23e9, 0x23f3, 1}, {0x25fd, 0x25fe, 1},
+		{0x2614, 0x2615, 1}, {0x2648, 0x2653, 1}, {0x267f, 0x2693, 1}, {0x26a1, 0x27bf, 1}, {0x2b1b, 0x2b55, 1},
+		{0x2e80, 0x303e, 1}, {0x3041, 0xa4cf, 1}, {0xa960, 0xa97c, 1}, {0xac00, 0xd7a3, 1}, {0xf900, 0xfaff, 1},
+		{0xfe10, 0xfe19, 1}, {0xfe30, 0xfe6f, 1}, {0xff00, 0xff60, 1}, {0xffe0, 0xffe6, 1},
+	},
+	R32: []unicode.Range32{{0x16fe0, 0x1b2ff, 1}, {0x1f004, 0x1f004, 1}, {0x1f0cf, 0x1f0cf, 1}, {0x1f18e, 0x1faff, 1}, {0x20000, 0x3fffd, 1}},
+}
+
+// columnsOf returns how many columns a character takes on a terminal.
+func columnsOf(r rune) int {
+	switch {
+	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		return 0
+	case unicode.Is(wide, r):
+		return 2
+	}
+	return 1
+}
+
+// columnsIn returns how many columns a text takes on a terminal.
+func columnsIn(s string) (n int) {
+	for _, r := range s {
+		n += columnsOf(r)
+	}
+	return n
+}
+
+// cut cuts s to at most so many columns, and shows that it did.
+func cut(s string, most int) string {
+	if columnsIn(s) <= most {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if most -= columnsOf(r); most < 1 { // one is for the mark
+			break
+		}
+		b.WriteRune(r)
+	}
+	return b.String() + "…"
+}
