@@ -1,10 +1,12 @@
 package alertmail
 
 import (
+	"cmp"
 	"fmt"
 	"net/mail"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,7 +30,7 @@ func App() *cli.App {
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "to", Usage: "mail the message to `ADDR`; repeatable (default: print it)"},
 			&cli.StringSliceFlag{Name: "page-to", Usage: "mail one short line about rows with the action page to `ADDR`; repeatable"},
-			&cli.StringFlag{Name: "from", Usage: "sender `ADDR` (default: root at this machine)"},
+			&cli.StringFlag{Name: "from", Usage: "sender `ADDR` (default: the mailer's)"},
 			&cli.BoolFlag{Name: "each", Usage: "a message at each snapshot's end, not one at the end of input"},
 			&cli.StringFlag{Name: "title", Usage: "`TEXT` above the message (default STORM ALERT)"},
 			&cli.StringFlag{Name: "level", Usage: "one `LEVEL` of " + strings.Join(levels, ", ") + " (default: by the actions)"},
@@ -93,7 +95,7 @@ func run(c *cli.Context, env filter.Env) error {
 		flag, byDefault string
 		to              *string
 	}{
-		{"from", "stormcheck <root@" + o.Host + ">", &o.From},
+		{"from", "", &o.From},
 		{"title", "STORM ALERT", &o.Title},
 		{"name", "stormcheck", &o.Name},
 		{"task", "Report unusually high numbers of per-user processes.", &o.Task},
@@ -117,32 +119,65 @@ func run(c *cli.Context, env filter.Env) error {
 	if o.Window, err = filter.Duration(c, "context-window", 10*time.Minute); err != nil {
 		return err
 	}
-	var fit bool
-	if o.From, o.Sender, fit = parseFrom(o.From); !fit {
-		return filter.Usagef("--from: %q is not an address", c.String("from"))
+	if c.IsSet("from") {
+		var fit bool
+		if o.From, o.Sender, fit = parseFrom(o.From); !fit {
+			return filter.Usagef("--from: %q is not an address", c.String("from"))
+		}
 	}
+	o.ASCII = len(o.To)+len(o.PageTo) == 0 && !speaksUTF8(os.Getenv)
 	return Run(o, env.In, env.Out)
 }
 
-// isAddress reports whether text can stand in the envelope and in the To header
-// as it is. A domain isn't asked for: sendmail takes "root". What begins with a
-// dash would be a flag to some mailers. RFC 5321, 4.5.3.1.3, sets the length.
+// isAddress reports whether text is a dot-atom, optionally followed by @ and a dot-atom
+// or a literal in brackets (RFC 5322, 3.2.3 and 3.4.1), of at most 254 bytes (RFC 5321,
+// 4.5.3.1.3). It needs no domain: sendmail completes "root". No mailer takes it for a
+// flag, a command, a file, or more than one address.
 func isAddress(text string) bool {
-	unfit := func(r rune) bool { return r <= ' ' || r == ',' || r >= 0x7f }
-	return text != "" && len(text) <= 254 && text[0] != '-' && !strings.ContainsFunc(text, unfit)
+	local, domain, has := strings.Cut(text, "@")
+	return len(text) <= 254 && isDotAtom(local) && !strings.ContainsRune("-|/", rune(text[0])) &&
+		(!has || isDotAtom(domain) || isLiteral(domain))
+}
+
+func isDotAtom(text string) bool {
+	for atom := range strings.SplitSeq(text, ".") {
+		unfit := func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>[]:;@\,."`, r) }
+		if atom == "" || strings.ContainsFunc(atom, unfit) {
+			return false
+		}
+	}
+	return true
+}
+
+func isLiteral(text string) bool {
+	inner, begins := strings.CutPrefix(text, "[")
+	inner, ends := strings.CutSuffix(inner, "]")
+	unfit := func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`[]\`, r) }
+	return begins && ends && inner != "" && !strings.ContainsFunc(inner, unfit)
 }
 
 // parseFrom returns the From header and the envelope's sender of an address that
-// may have a name before it (RFC 5322, 3.4).
+// may have a name before it (RFC 5322, 3.4). It needs no domain.
 func parseFrom(text string) (header, sender string, fit bool) {
-	address, err := mail.ParseAddress(text)
-	if err != nil {
-		return text, text, isAddress(text) // one without a domain
+	name, rest, named := strings.Cut(text, "<")
+	sender, closed := strings.CutSuffix(rest, ">")
+	if !named {
+		return text, text, isAddress(text)
 	}
-	if header = text; strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
-		header = address.String() // in encoded words
+	isText := !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
+	name = strings.TrimSpace(name)
+	if unquoted, err := strconv.Unquote(name); err == nil {
+		name = unquoted
 	}
-	return header, address.Address, isAddress(address.Address)
+	fit = closed && isText && isAddress(sender)
+	if name == "" {
+		return sender, sender, fit
+	}
+	special := func(r rune) bool { return r > 0x7e || strings.ContainsRune(`()<>[]:;@\,."`, r) }
+	if strings.ContainsFunc(name, special) {
+		name = strings.TrimSuffix((&mail.Address{Name: name, Address: "x@y"}).String(), " <x@y>") // quoted or encoded
+	}
+	return name + " <" + sender + ">", sender, fit
 }
 
 // cluster takes the URLs of Alertmanagers.
@@ -195,14 +230,20 @@ func pacing(c *cli.Context, o *Options) (err error) {
 	return nil
 }
 
-// domain returns a node name as the domain of an address: of letters, digits,
-// hyphens and single dots, or localhost where none of it is left.
+// domain returns a node name as the domain of a Message-ID: what isn't a letter, a
+// digit or a dot is a hyphen.
 func domain(name string) string {
-	labels := strings.FieldsFunc(name, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-')
-	})
-	if len(labels) == 0 {
-		return "localhost"
-	}
-	return strings.Join(labels, ".")
+	name = strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' {
+			return r
+		}
+		return '-'
+	}, name)
+	return cmp.Or(strings.Trim(name, "-."), "localhost")
+}
+
+// speaksUTF8 reports whether the locale's characters are UTF-8's: setlocale(3).
+func speaksUTF8(getenv func(string) string) bool {
+	locale := strings.ToLower(cmp.Or(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG")))
+	return strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8")
 }

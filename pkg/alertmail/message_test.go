@@ -292,6 +292,8 @@ func TestFrom(t *testing.T) {
 		{"root", "root"},
 		{"a@b.example", "a@b.example"},
 		{"Storm Check <a@b.example>", "Storm Check <a@b.example>"},
+		{"Storm Check <root>", "Storm Check <root>"},
+		{"Check, Storm <root>", `"Check, Storm" <root>`},
 		{"Sturm Über <a@b.example>", "=?utf-8?q?Sturm_=C3=9Cber?= <a@b.example>"},
 	} {
 		out, problems, status := tool(stream(incident), "-n", "--to", "root", "--from", c.from)

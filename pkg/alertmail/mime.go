@@ -35,7 +35,9 @@ func (m message) mail(to []string) []byte {
 		{"Content-Type", "text/plain; charset=utf-8"},
 		{"Content-Transfer-Encoding", encoding},
 	} {
-		fmt.Fprintf(&b, "%s: %s\n", field[0], field[1])
+		if field[1] != "" { // a mailer knows its own sender
+			fmt.Fprintf(&b, "%s: %s\n", field[0], field[1])
+		}
 	}
 	b.WriteString("\n" + text)
 	return b.Bytes()

@@ -21,8 +21,8 @@ import (
 type Options struct {
 	To       []string      // recipients; without any, and any of pages, the text goes to out
 	PageTo   []string      // recipients of one short line about rows with the action page
-	From     string        // the From header
-	Sender   string        // the envelope's sender, who gets the bounces
+	From     string        // the From header; "" leaves it to the mailer
+	Sender   string        // the envelope's sender, to which mail bounces; "" leaves it to the mailer
 	Each     bool          // a message at each snapshot's end, not one for all
 	Title    string        // the first line
 	Level    string        // one of levels; "" takes it from the rows

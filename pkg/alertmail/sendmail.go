@@ -3,6 +3,7 @@ package alertmail
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"stormcheck/pkg/child"
@@ -14,9 +15,13 @@ import (
 // line of a single dot pass. A mailer that can't write its queue may never return
 // (Postfix): after the deadline it is killed with all that it has started.
 func (o Options) mailer(to []string, message []byte) error {
+	var sender []string
+	if o.Sender != "" {
+		sender = []string{"-f" + o.Sender} // joined, as dma and nullmailer need it
+	}
 	said := &child.Output{First: 200}
 	err := child.Run(child.Command{
-		Path: o.Sendmail, Args: append([]string{"-i", "-f", o.Sender, "--"}, to...),
+		Path: o.Sendmail, Args: slices.Concat([]string{"-i"}, sender, []string{"--"}, to),
 		Input: message, Stderr: said, Limit: o.Deadline, NormalPriority: true,
 	})
 	if err == nil {

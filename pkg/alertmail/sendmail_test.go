@@ -42,7 +42,7 @@ func TestSent(t *testing.T) {
 	if out := quiet(t, o, several); out != "" {
 		t.Errorf("printed %q", out)
 	}
-	same(t, contents(t, dir, "args"), "<-i>\n<-f>\n<root@moscow>\n<-->\n<root>\n<admin@example.org>\n")
+	same(t, contents(t, dir, "args"), "<-i>\n<-froot@moscow>\n<-->\n<root>\n<admin@example.org>\n")
 	whole := o
 	whole.DryRun = true
 	same(t, contents(t, dir, "mail"), quiet(t, whole, several))
@@ -94,7 +94,7 @@ func TestStatus(t *testing.T) {
 	if out, problems, status := tool(several, args...); out != "" || problems != "" || status != 0 {
 		t.Errorf("status %d, %s%s", status, out, problems)
 	}
-	same(t, contents(t, dir, "args"), "<-i>\n<-f>\n<storm@example.org>\n<-->\n<root>\n")
+	same(t, contents(t, dir, "args"), "<-i>\n<-fstorm@example.org>\n<-->\n<root>\n")
 	if err := os.WriteFile(filepath.Join(dir, "full"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
