@@ -3,11 +3,13 @@
 package stormcheck
 
 import (
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +49,9 @@ func status(out io.Writer) (fine bool) {
 	o.waiting()
 	o.reloaded()
 	o.say("runs of the last 24 h: %s", lastDay(o.runs))
+	if isTerminal(os.Stdout) {
+		o.plot()
+	}
 	return !o.bad
 }
 
@@ -309,4 +314,38 @@ func (o *overview) reloaded() {
 	if text, err := trusted.Read(reloadPath()); err == nil && strings.TrimSpace(string(text)) != "" {
 		o.say("last reload: %s", strings.TrimSpace(string(text)))
 	}
+}
+
+// plot draws the last day, a line for each storm.
+func (o *overview) plot() {
+	draw := stage{name: "stormplot", path: o.settings.values["PATH"]}
+	path, err := draw.find()
+	if err != nil {
+		return
+	}
+	var logs []io.Reader
+	for _, log := range []string{
+		o.settings.stage("threshold", nil, mode{}).value("--log", ""),
+		o.settings.stage("alertmail", nil, mode{}).value("--log", ""),
+	} {
+		paths, _ := trusted.Rotated(log)
+		for _, path := range slices.Backward(paths) { // the oldest first
+			if in, err := trusted.OpenRotated(path); err == nil {
+				defer in.Close()
+				logs = append(logs, in)
+			}
+		}
+	}
+	if len(logs) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), tryFor)
+	defer cancel()
+	args := []string{"--since", "24h", "--top", "5"}
+	if _, err := trusted.Rotated(runsPath()); err == nil {
+		args = append(args, "--runs", runsPath())
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stdin, cmd.Stdout = io.MultiReader(logs...), os.Stdout // a terminal, whose width it takes
+	_ = cmd.Run()                                              // without it only the drawing is missing
 }
