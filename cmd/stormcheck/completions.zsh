@@ -52,25 +52,25 @@ mailarchive)
 killstorm)
 	_arguments \
 		'(--signal)--signal[send SIG first, and KILL to what is left after the grace (default KILL)]:SIG:' \
-		'(--grace)--grace[how long they have to follow --signal, DUR (default 5s)]:DUR:' \
+		'(--grace)--grace[wait DUR for processes to follow --signal (default 5s)]:DUR:' \
 		'(--timeout)--timeout[give a row up after DUR (default 30s)]:DUR:' \
 		'(--trim-age)--trim-age[trim only processes that are at least DUR old (default 10m)]:DUR:' \
 		'(--max)--max[refuse a row of more than N live processes]:N:' \
 		'*--protect[never touch processes of USER, a name or a uid]:USER:' \
-		'(--allow-root)--allow-root[root'\''s processes too]' \
-		'(--allow-system)--allow-system[those of system accounts too, which may be everybody'\''s service]' \
+		'(--allow-root)--allow-root[end root'\''s processes, too]' \
+		'(--allow-system)--allow-system[end those of system accounts, too, which may serve all users]' \
 		'(--allow-own-containers)--allow-own-containers[end processes in containers that their account made, too]' \
-		'(--require-archive)--require-archive[leave who is due for a copy that failed for space or I/O]' \
+		'(--require-archive)--require-archive[don'\''t kill if the mailbox copy failed for space or I/O]' \
 		'*--hold[lock the mailbox PATH, with {user}, {name}, {domain} or {home} in it (default /var/mail/{user})]:PATH:_files' \
-		'(--hold-timeout)--hold-timeout[try for that lock for DUR (default 3s)]:DUR:' \
-		'(--titles)--titles[how process titles say whom they serve is in FILE (default /etc/stormcheck/titles.csv where it exists)]:FILE:_files' \
+		'(--hold-timeout)--hold-timeout[wait DUR for that lock (default 3s)]:DUR:' \
+		'(--titles)--titles[read process titles as the table FILE says (default /etc/stormcheck/titles.csv if it exists)]:FILE:_files' \
 		'*--unless-changed[begin no kill after PATH has changed, from now on or from PATH@FINGERPRINT on]:PATH:_files' \
 		'(--evidence)--evidence[write to directory DIR what is known of a storm before it ends]:DIR:_files' \
 		'(--pause)--pause[leave alone what FILE says is paused]:FILE:_files' \
 		'(--no-realtime)--no-realtime[run at the priority that it was started with]' \
 		'(--host)--host[act on the rows of host NAME (default: this machine'\''s node name)]:NAME:' \
-		'(--dry-run -n)--dry-run[signal nobody, note who would be]' \
-		'(--dry-run -n)-n[signal nobody, note who would be]' \
+		'(--dry-run -n)--dry-run[signal nothing, note what would end]' \
+		'(--dry-run -n)-n[signal nothing, note what would end]' \
 		'(--help -h)--help[print this help]' \
 		'(--help -h)-h[print this help]' \
 		'(--version)--version[print the version]'

@@ -91,7 +91,8 @@ func TestSubordinateUIDs(t *testing.T) {
 		must(err)
 		cmd.Args = []string{"unshare", "--user", "--pid", "--fork", "--kill-child", "--keep-caps", "sh", "-c", `printf %s "$2" >/proc/self/comm
 			echo ready; read x <&3
-			setpriv --reuid=1 sh -c 'printf %s "$1" >/proc/self/comm; (read x <&3) & (read x <&3) & read x <&3' sh "$1"`, "sh", comm, first}
+			setpriv --reuid=1 sh -c 'printf %s "$1" >/proc/self/comm; (read x <&3) & (read x <&3) & read x <&3' sh "$1"
+			read x <&3`, "sh", comm, first}
 		cmd.ExtraFiles = []*os.File{r}
 	})
 	inner := called(first)

@@ -318,7 +318,7 @@ const (
 	firstOne    = "the first of containers"
 	otherUID    = "of another real uid"
 	byTitle     = "named by titles and not spelled by the limits row"
-	stranger    = "of a subordinate uid but in nobody's user namespace" // the row isn't about it
+	stranger    = "of a subordinate uid in a foreign user namespace" // the row isn't about it
 )
 
 // refusal says why the process that was opened must not be touched, though it
