@@ -24,6 +24,7 @@ type chain struct {
 	processes []*process
 	out       *os.File // what the last filter writes; nil if a stage was not started
 	unstarted string   // which was not, and why
+	noRoom    bool     // that was for lack of room for a process
 }
 
 // startChain starts the stages in their order. tap, if there is one, is given what
@@ -50,6 +51,7 @@ func startChainFrom(in int, stages []stage, tap io.Writer, report func(string)) 
 	for i, s := range stages {
 		if in, err = c.add(s, in, i+1 == len(stages), report); err != nil {
 			c.unstarted = fmt.Sprintf("%s: not started: %v", s.name, err)
+			c.noRoom = noRoom(err)
 			break
 		}
 		if i == 0 && tap != nil {

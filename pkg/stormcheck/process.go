@@ -45,7 +45,7 @@ func start(s stage, in, out, group int, report func(string)) (*process, error) {
 	}
 	defer unix.Close(writer)
 	attr := &syscall.ProcAttr{
-		Env:   append(os.Environ(), "PATH="+s.path),
+		Env:   s.environment(),
 		Files: []uintptr{uintptr(in), uintptr(out), uintptr(writer)},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pgid: group},
 	}
@@ -63,7 +63,7 @@ func start(s stage, in, out, group int, report func(string)) (*process, error) {
 		if err == nil {
 			break
 		}
-		if noRoom := errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM); !noRoom || time.Since(began) > startPatience {
+		if !noRoom(err) || time.Since(began) > startPatience {
 			unix.Close(reader)
 			return nil, err
 		}
@@ -71,6 +71,9 @@ func start(s stage, in, out, group int, report func(string)) (*process, error) {
 	p.errors = readErrors(os.NewFile(uintptr(reader), "stderr"), s.name, report)
 	return p, nil
 }
+
+// noRoom reports whether a process could not be started for lack of room.
+func noRoom(err error) bool { return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM) }
 
 // newPipe returns a pipe for a child to write into and this process to read from.
 // Only the reader's end returns without anything to read.

@@ -22,8 +22,10 @@ const longestRecord = 1 << 20
 // so that it can add a row of its own between two.
 type relay struct {
 	out  io.Writer
-	beat func() // called when a snapshot has passed as a whole
-	rows int    // that have passed
+	beat func()    // called when a snapshot has passed as a whole
+	tap  io.Writer // gets what passes, or nil
+	end  func()    // called before the header that ends a snapshot passes, or nil
+	rows int       // that have passed
 
 	mutex  sync.Mutex // of what follows
 	header []string   // columns of the snapshot that is open; nil before the first
@@ -54,6 +56,41 @@ func (r *relay) pass(in io.Reader) error {
 	}
 }
 
+// A passing is one chain's output on its way to alertmail.
+type passing struct {
+	done  chan struct{} // closed at the end of the output
+	fault error         // what was wrong with it, after done
+}
+
+// start passes on what a chain writes, in a goroutine of its own.
+func (r *relay) start(c *chain) *passing {
+	p := &passing{done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		if c.out != nil {
+			p.fault = r.pass(c.reader())
+		}
+	}()
+	return p
+}
+
+// resume passes on what another chain writes; first has been read of it.
+func (r *relay) resume(c *chain, first []byte) *passing {
+	p := &passing{done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		p.fault = r.pass(io.MultiReader(bytes.NewReader(first), c.reader()))
+	}()
+	return p
+}
+
+// to makes out what is written to.
+func (r *relay) to(out io.Writer) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.out, r.err = out, nil
+}
+
 // write passes on whole records, all of them at once if no snapshot ends among them.
 func (r *relay) write(whole []byte) {
 	for len(whole) > 0 {
@@ -72,6 +109,11 @@ func (r *relay) write(whole []byte) {
 func (r *relay) begin(columns []string, header []byte) {
 	r.mutex.Lock()
 	first := r.header == nil
+	r.mutex.Unlock()
+	if !first && r.end != nil {
+		r.end()
+	}
+	r.mutex.Lock()
 	r.header = columns
 	r.mutex.Unlock()
 	r.send(header)
@@ -83,6 +125,9 @@ func (r *relay) begin(columns []string, header []byte) {
 func (r *relay) send(text []byte) {
 	if len(text) == 0 || r.failed() {
 		return
+	}
+	if r.tap != nil {
+		_, _ = r.tap.Write(text)
 	}
 	if _, err := r.out.Write(text); err != nil {
 		r.mutex.Lock()

@@ -14,6 +14,7 @@ import (
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
+	"stormcheck/pkg/syslog"
 	"stormcheck/pkg/trusted"
 )
 
@@ -21,12 +22,12 @@ import (
 type runner struct {
 	mode
 	*reporter
-	settings Settings
-	counts   counts
-	unnoted  bool   // an entry of runs.csv could not be written, which has been reported
-	node     string // this machine's name
-	signals  chan os.Signal
-	stopped  string // why the stages were ended, or ""
+	config
+	counts  counts
+	unnoted bool   // an entry of runs.csv could not be written, which has been reported
+	node    string // this machine's name
+	signals chan os.Signal
+	stopped string // why the stages were ended, or ""
 }
 
 // Statuses of a run, as filter has them.
@@ -130,9 +131,12 @@ func stuckPath() string {
 
 // run runs the pipe as the mode has it, and returns the status.
 func (r *runner) run() int {
-	r.settings = readSettings(Conf)
+	r.config = readConfig(r.mode)
 	for _, fault := range r.settings.Faults {
 		r.say("%v", fault)
+	}
+	if r.every != "" {
+		return r.stand()
 	}
 	return r.once()
 }
@@ -152,81 +156,80 @@ func readSettings(path string) Settings {
 	return parseSettings(path, string(text))
 }
 
-// once runs the pipe from the start to its end. If it stands that is when a stage
-// ends, or a signal comes.
+// once runs the pipe from the start to its end.
 func (r *runner) once() int {
-	stages := r.settings.stages(r.mode)
-	filters, mail := stages[:len(stages)-1], stages[len(stages)-1]
-	var seen *tally
 	var tap io.Writer
+	seen := new(tally)
 	if r.dry {
-		seen = new(tally)
 		tap = seen
 	}
-	c := startChain(filters, tap, r.line)
+	c := startChain(r.filters, tap, r.line)
 	defer c.close()
-	alertmail, in, mailErr := startMail(mail, int(os.Stdout.Fd()), r.line)
-	relay := &relay{out: in, beat: func() { mark(heartbeatPath()) }}
-	if mailErr != nil {
-		r.say("%s: not started: %v", mail.name, mailErr)
-		relay.out = noMail{}
-	}
-
+	m := r.startMail()
+	relay := &relay{out: m.in, beat: func() {}}
 	if !r.dry {
 		counted := newLedger(r.counts.row)
 		defer counted.Close()
-		relay.out = io.MultiWriter(counted, relay.out)
+		relay.tap = counted
 	}
-	if r.every != "" {
-		defer r.minutes()()
-	}
-	passed := make(chan error, 1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if c.out == nil {
-			passed <- nil
-			return
-		}
-		passed <- relay.pass(c.reader())
-	}()
-	w := r.watch(c, alertmail)
-	if r.every != "" && alertmail != nil {
-		w.until(either(done, alertmail.ended))
-	} else {
-		w.until(done)
-	}
-	if r.every != "" {
-		w.end("") // whichever stage ended: without it the pipe is of no use
-	}
-	w.until(done)
+	passed := relay.start(c)
+	w := r.watch(c, m)
+	w.until(passed.done)
 	w.until(c.settled())
-	fault := <-passed
-	host := gapHost(filters[0], r.node)
+	r.addGaps(relay, c, passed.fault)
+	m.in.Close()
+	w.until(m.ended())
+	w.until(c.ended())
+	if r.dry {
+		seen.print(os.Stdout, relay.rows)
+	}
+	return r.status(c, m)
+}
+
+// A mail is alertmail with its input.
+type mail struct {
+	stage   stage
+	process *process // nil if it was not started
+	in      io.WriteCloser
+}
+
+// startMail starts alertmail.
+func (r *runner) startMail() *mail {
+	p, in, err := startMail(r.mail, int(os.Stdout.Fd()), r.line)
+	if err != nil {
+		r.say("%s: not started: %v", r.mail.name, err)
+		return &mail{r.mail, nil, noMail{}}
+	}
+	return &mail{r.mail, p, in}
+}
+
+// ended returns a channel that is closed when alertmail has ended.
+func (m *mail) ended() <-chan struct{} {
+	if m.process != nil {
+		return m.process.ended
+	}
+	ended := make(chan struct{})
+	close(ended)
+	return ended
+}
+
+// addGaps adds to the snapshot that is open why rows are missing. fault is what the
+// relay found wrong with the output.
+func (r *runner) addGaps(relay *relay, c *chain, fault error) {
+	host := gapHost(r.filters[0], r.node)
 	if len(r.settings.Faults) > 0 {
 		relay.gap(host, "stormcheck: "+r.settings.Faults[0].Error(), time.Now())
 	}
 	if reason := c.gapReason(c.failures(r.stopped), relay.begun(), fault); reason != "" {
 		relay.gap(host, reason, time.Now())
 	}
-	if in != nil {
-		in.Close()
-	}
-	if alertmail != nil {
-		w.until(alertmail.ended)
-	}
-	w.until(c.ended())
-	if seen != nil {
-		seen.print(os.Stdout, relay.rows)
-	}
-	return r.status(c, alertmail, mailErr)
 }
 
 // status names each stage that failed, and returns the status of the run.
-func (r *runner) status(c *chain, alertmail *process, mailErr error) int {
+func (r *runner) status(c *chain, m *mail) int {
 	all := c.failures(r.stopped)
-	if alertmail != nil && alertmail.failure() != "" {
-		all = append(all, failure{name: alertmail.name, status: alertmail.failure(), unfit: alertmail.status.ExitStatus() == 2})
+	if p := m.process; p != nil && p.failure() != "" {
+		all = append(all, failure{name: p.name, status: p.failure(), unfit: p.status.ExitStatus() == 2})
 	}
 	cause, any := first(all)
 	for _, f := range all {
@@ -247,7 +250,7 @@ func (r *runner) status(c *chain, alertmail *process, mailErr error) int {
 	switch {
 	case len(r.settings.Faults) > 0 || cause.unfit:
 		return unfitConfig
-	case any || mailErr != nil:
+	case any || m.process == nil:
 		return failed
 	}
 	return fine
@@ -256,15 +259,15 @@ func (r *runner) status(c *chain, alertmail *process, mailErr error) int {
 // A watch ends the stages when their time is up, or on a signal.
 type watch struct {
 	*runner
-	chain     *chain
-	alertmail *process
-	timer     *time.Timer
-	ending    bool // TERM was sent
+	chain  *chain
+	mail   *mail
+	timer  *time.Timer
+	ending bool // TERM was sent
 }
 
-func (r *runner) watch(c *chain, alertmail *process) *watch {
-	w := &watch{runner: r, chain: c, alertmail: alertmail, timer: time.NewTimer(RunDeadline)}
-	if r.dry || r.every != "" {
+func (r *runner) watch(c *chain, m *mail) *watch {
+	w := &watch{runner: r, chain: c, mail: m, timer: time.NewTimer(RunDeadline)}
+	if r.dry {
 		w.timer.Stop()
 	}
 	return w
@@ -282,9 +285,7 @@ func (w *watch) until(done <-chan struct{}) {
 			if w.ending {
 				w.say("not done %d s after TERM: KILL", int(KillAfter.Seconds()))
 				w.chain.kill()
-				if w.alertmail != nil {
-					w.alertmail.signal(unix.SIGKILL)
-				}
+				w.mail.kill()
 				continue
 			}
 			w.say("not done after %d s: TERM", int(RunDeadline.Seconds()))
@@ -294,33 +295,35 @@ func (w *watch) until(done <-chan struct{}) {
 }
 
 // end sends TERM to all stages but alertmail, which reports what has passed and then
-// ends by itself. Once is enough: a second TERM makes killstorm give up its work. In a
-// standing pipe only the first stage gets it: the others finish what they have begun.
+// ends by itself. Once is enough: a second TERM makes killstorm give up its work.
 func (w *watch) end(reason string) {
 	if w.ending {
 		return
 	}
 	w.ending, w.stopped = true, reason
-	if w.every == "" {
-		w.chain.signal(unix.SIGTERM)
-	} else if len(w.chain.processes) > 0 {
-		w.chain.processes[0].signal(unix.SIGTERM)
-	}
+	w.chain.signal(unix.SIGTERM)
 	w.timer.Reset(KillAfter)
 }
 
-// syslogFor returns what gives a line to syslog, nil if it has no use for it.
-func syslogFor(mode) func(string) { return nil }
+// hasEnded reports whether alertmail has ended.
+func (m *mail) hasEnded() bool { return m.process == nil || m.process.hasEnded() }
 
-// either returns a channel that is closed when one of the two is.
-func either(a, b <-chan struct{}) <-chan struct{} {
-	closed := make(chan struct{})
-	go func() {
-		select {
-		case <-a:
-		case <-b:
-		}
-		close(closed)
-	}()
-	return closed
+// kill ends alertmail.
+func (m *mail) kill() {
+	if m.process != nil {
+		m.process.signal(unix.SIGKILL)
+	}
+}
+
+// syslogFor returns what gives a line to syslog, nil if it has no use for it: a dry
+// run touches nothing, and the journal needs no copy of what is printed into it.
+func syslogFor(m mode) func(string) {
+	if m.dry || isJournal(os.Stderr) {
+		return nil
+	}
+	return func(line string) {
+		log := syslog.Open(syslogSocket, "stormcheck") // anew for each line: the daemon may have been started since
+		log.Send(syslog.Error, line)
+		log.Close()
+	}
 }

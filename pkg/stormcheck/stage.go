@@ -142,6 +142,12 @@ func (s stage) find() (string, error) {
 	return "", fmt.Errorf("not found in %s", s.path)
 }
 
+// environment returns this process's, with the PATH of the settings.
+func (s stage) environment() []string {
+	all := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PATH=") })
+	return append(all, "PATH="+s.path)
+}
+
 // isProgram returns why a file can't be started, as far as its mode says.
 func isProgram(path string) error {
 	info, err := os.Stat(path)

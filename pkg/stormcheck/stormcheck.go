@@ -19,3 +19,6 @@ var (
 	RunDeadline = 540 * time.Second
 	KillAfter   = 60 * time.Second // from TERM to KILL
 )
+
+// syslogSocket is where the system's log is.
+const syslogSocket = "/dev/log"
