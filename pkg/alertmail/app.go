@@ -26,7 +26,8 @@ func App() *cli.App {
        [--alertmanager URL]... [--alertmanager-token-file FILE]
        [--alertmanager-ca-file FILE] [--state FILE] [--repeat DUR] [--after N]
        [--over-after N] [--context SOURCE]... [--context-window DUR]
-       [--metrics FILE] [--log FILE] [-n]`,
+       [--metrics FILE] [--log FILE] [-n]
+alertmail --test [OPTION]...`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "to", Usage: "mail the message to `ADDR`; repeatable (default: print it)"},
 			&cli.StringSliceFlag{Name: "page-to", Usage: "mail one short line about rows with the action page to `ADDR`; repeatable"},
@@ -48,6 +49,7 @@ func App() *cli.App {
 			&cli.StringFlag{Name: "context-window", Usage: "show lines of the last `DUR` (default 10m)"},
 			&cli.StringFlag{Name: "metrics", Usage: "keep counters for node_exporter's textfile collector in `FILE`"},
 			&cli.StringFlag{Name: "log", Usage: "append all rows to `FILE`"},
+			&cli.BoolFlag{Name: "test", Usage: "send a test in each way, and say which took it; reads no rows"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "print what would be sent, log and remember nothing"},
 		},
 		Run: run,
@@ -126,6 +128,13 @@ func run(c *cli.Context, env filter.Env) error {
 		}
 	}
 	o.ASCII = len(o.To)+len(o.PageTo) == 0 && !speaksUTF8(os.Getenv)
+	if c.Bool("test") {
+		if len(o.To)+len(o.PageTo)+len(o.Alertmanagers.URLs) == 0 {
+			return filter.Usagef("--test: needs --to, --page-to or --alertmanager")
+		}
+		Test(o, func(line string) { fmt.Fprintln(env.Out, line) }) // Out and Report remember a failure
+		return nil
+	}
 	return Run(o, env.In, env.Out)
 }
 

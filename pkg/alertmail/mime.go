@@ -12,22 +12,26 @@ import (
 	"unicode"
 )
 
-// mail returns the message as a mailer takes it, with the line ends of Unix. It
-// is marked as nothing that a program should answer: RFC 3834, 5, and what older
-// programs and Exchange look at.
+// mail returns the message as a mailer takes it.
 func (m message) mail(to []string) []byte {
-	text, encoding := m.body(), "7bit"
+	return envelope(m.From, to, m.summary(), m.now, m.id, strings.Join(m.threads(), "\n "), m.body())
+}
+
+// envelope returns a mail with the line ends of Unix. It is marked as nothing that a
+// program should answer: RFC 3834, 5, and what older programs and Exchange look at.
+func envelope(from string, to []string, subject string, now time.Time, id, references, text string) []byte {
+	encoding := "7bit"
 	if strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) {
 		text, encoding = quotedPrintable(text), "quoted-printable"
 	}
 	var b bytes.Buffer
 	for _, field := range [][2]string{
-		{"From", m.From},
+		{"From", from},
 		{"To", strings.Join(to, ",\n ")},
-		{"Subject", encodedWords(m.summary())},
-		{"Date", m.now.Format(time.RFC1123Z)},
-		{"Message-ID", m.id},
-		{"References", strings.Join(m.threads(), "\n ")},
+		{"Subject", encodedWords(subject)},
+		{"Date", now.Format(time.RFC1123Z)},
+		{"Message-ID", id},
+		{"References", references},
 		{"Auto-Submitted", "auto-generated"},
 		{"Precedence", "bulk"},
 		{"X-Auto-Response-Suppress", "All"},
