@@ -79,7 +79,7 @@ alertmail)
 	_arguments \
 		'*--to[mail the message to ADDR; repeatable (default: print it)]:ADDR:' \
 		'*--page-to[mail one short line about rows with the action page to ADDR; repeatable]:ADDR:' \
-		'(--from)--from[sender ADDR (default: root at this machine)]:ADDR:' \
+		'(--from)--from[sender ADDR (default: the mailer'\''s)]:ADDR:' \
 		'(--each)--each[a message at each snapshot'\''s end, not one at the end of input]' \
 		'(--title)--title[TEXT above the message (default STORM ALERT)]:TEXT:' \
 		'(--level)--level[one LEVEL of emergency, urgent, critical, error, warning, notice, info, debug (default: by the actions)]:LEVEL:' \
@@ -97,6 +97,7 @@ alertmail)
 		'(--context-window)--context-window[show lines of the last DUR (default 10m)]:DUR:' \
 		'(--metrics)--metrics[keep counters for node_exporter'\''s textfile collector in FILE]:FILE:_files' \
 		'(--log)--log[append all rows to FILE]:FILE:_files' \
+		'(--test)--test[send a test in each way, and say which took it; reads no rows]' \
 		'(--dry-run -n)--dry-run[print what would be sent, log and remember nothing]' \
 		'(--dry-run -n)-n[print what would be sent, log and remember nothing]' \
 		'(--help -h)--help[print this help]' \
