@@ -101,68 +101,40 @@ func App() *cli.App {
 	})
 }
 
-func run(c *cli.Context, env filter.Env) (err error) {
+func run(c *cli.Context, env filter.Env) error {
+	f := filter.Read(c)
+	sig, err := parseSignal(c.String("signal"), f.Given("signal"))
+	f.Fail(err)
+	hold, err := holds(f.Texts("hold"))
+	f.Fail(err)
+	watched, err := parseWatched(f.Texts("unless-changed"))
+	f.Fail(err)
 	o := Options{
-		AllowRoot: c.Bool("allow-root"), AllowSystem: c.Bool("allow-system"),
-		AllowOwnContainers: c.Bool("allow-own-containers"), RequireArchive: c.Bool("require-archive"), DryRun: c.Bool("dry-run"),
-		Syslog: "/dev/log", Now: time.Now,
+		Signal: sig, Grace: f.Duration("grace", 5*time.Second), Timeout: f.Duration("timeout", 30*time.Second),
+		TrimAge: f.Duration("trim-age", 10*time.Minute), Max: f.Number("max", 0),
+		AllowRoot: f.Switch("allow-root"), AllowSystem: f.Switch("allow-system"),
+		AllowOwnContainers: f.Switch("allow-own-containers"), RequireArchive: f.Switch("require-archive"),
+		Hold: hold, HoldTimeout: f.Duration("hold-timeout", 3*time.Second), Host: f.Host(),
+		UnlessChanged: watched, Pause: f.Text("pause", ""), Evidence: f.Text("evidence", ""),
+		DryRun: f.Switch("dry-run"), Syslog: "/dev/log", Now: time.Now,
 	}
-	if o.Signal, err = parseSignal(c.String("signal"), c.IsSet("signal")); err != nil {
-		return err
-	}
-	if o.Grace, err = filter.Duration(c, "grace", 5*time.Second); err != nil {
-		return err
-	}
-	if c.IsSet("grace") && o.Signal == syscall.SIGKILL {
-		return filter.Usagef("--grace: goes with a --signal that isn't KILL")
-	}
-	if o.Timeout, err = filter.Duration(c, "timeout", 30*time.Second); err != nil {
-		return err
-	}
-	if o.TrimAge, err = filter.Duration(c, "trim-age", 10*time.Minute); err != nil {
-		return err
-	}
-	if o.Max, err = filter.Number(c, "max", 0); err != nil {
-		return err
-	}
-	if c.IsSet("max") && o.Max == 0 {
-		return filter.Usagef("--max: 0 would refuse every row")
-	}
-	if o.Hold, err = holds(c.StringSlice("hold")); err != nil {
-		return err
-	}
-	if o.HoldTimeout, err = filter.Duration(c, "hold-timeout", 3*time.Second); err != nil {
-		return err
-	}
-	if o.HoldTimeout >= holdMost {
-		return filter.Usagef("--hold-timeout: a lock is kept for %s at most, and has to outlast the wait for others", holdMost)
-	}
-	if o.Host, err = filter.Host(c); err != nil {
-		return err
-	}
-	if o.UnlessChanged, err = parseWatched(c.StringSlice("unless-changed")); err != nil {
-		return err
-	}
-	if o.Evidence, err = filter.Text(c, "evidence", ""); err != nil {
-		return err
-	}
-	if o.Pause, err = filter.Text(c, "pause", ""); err != nil {
-		return err
-	}
-	path, err := filter.Text(c, "titles", "")
-	if err != nil {
-		return err
+	table := f.Text("titles", "")
+	f.Refuse(f.Given("grace") && sig == syscall.SIGKILL, "--grace: goes with a --signal that isn't KILL")
+	f.Refuse(f.Given("max") && o.Max == 0, "--max: 0 would refuse every row")
+	f.Refuse(o.HoldTimeout >= holdMost, "--hold-timeout: a lock is kept for %s at most, and has to outlast the wait for others", holdMost)
+	if f.Err() != nil {
+		return f.Err()
 	}
 	var faults []error
-	if o.Titles, faults = titles.Load(path); len(faults) > 0 {
+	if o.Titles, faults = titles.Load(table); len(faults) > 0 {
 		return env.Unfit(faults)
 	}
 	if o.Titles != nil {
 		if err := o.Titles.Resolve(); err != nil {
-			env.Report(err) // rows of theirs will be refused
+			env.Report(err) // rows of such accounts will be refused
 		}
 	}
-	if o.Protect, err = protect(c.StringSlice("protect"), o.Titles != nil, env.Report); err != nil {
+	if o.Protect, err = protect(f.Texts("protect"), o.Titles != nil, env.Report); err != nil {
 		return err
 	}
 	return Run(o, env)
