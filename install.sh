@@ -76,6 +76,7 @@ manifest() {
 		echo "file 644 cmd/stormcheck/$rules $PREFIX/share/stormcheck/$rules"
 	done
 	echo "conf 644 pkg/threshold/limits.csv /etc/stormcheck/limits.csv"
+	echo "conf 644 pkg/titles/titles.csv /etc/stormcheck/titles.csv"
 	echo "conf 644 cmd/stormcheck/stormcheck.conf /etc/stormcheck/stormcheck.conf"
 	echo "conf 644 cmd/stormcheck/stormcheck.logrotate /etc/logrotate.d/stormcheck"
 	echo "log 600 - /var/lib/stormcheck/log.csv"

@@ -72,8 +72,8 @@ func Load(path string) (*Table, []error) {
 func Parse(path, text string) (*Table, []error) {
 	t := &Table{path: path, text: text}
 	faults := table.Read(path, text, t.readHeader, t.readRule)
-	if len(faults) == 0 && len(t.rules) == 0 {
-		faults = append(faults, fmt.Errorf("%s: no titles in it", path))
+	if len(faults) == 0 && t.columns == nil {
+		faults = append(faults, fmt.Errorf("%s: no header in it", path))
 	}
 	return t, faults
 }
