@@ -82,3 +82,21 @@ func owners() (map[int]uint32, error) {
 	}
 	return uids, nil
 }
+
+// A Namespace doesn't exist here.
+type Namespace struct{ ID NamespaceID }
+
+// A NamespaceID says which namespace one is.
+type NamespaceID struct{}
+
+// Close does nothing here.
+func (Namespace) Close() {}
+
+// Owners returns an error here.
+func (Namespace) Owners(NamespaceID) ([]uint32, error) { return nil, errors.ErrUnsupported }
+
+// OwnUserNamespace returns an error here.
+func (*Table) OwnUserNamespace() (Namespace, error) { return Namespace{}, errors.ErrUnsupported }
+
+// UserNamespaceOf returns an error here.
+func (*Table) UserNamespaceOf(int) (Namespace, error) { return Namespace{}, errors.ErrUnsupported }

@@ -22,8 +22,8 @@ func App() *cli.App {
 		Usage: "count processes by account and name",
 		Synopsis: `procstat [--min N] [--total] [--host NAME] [--titles FILE] [--input FILE]
        [--metrics FILE]
-       procstat --every DUR [--min N] [--total] [--host NAME] [--titles FILE]
-       [--metrics FILE] [--no-realtime]`,
+       procstat --every DUR [--churn] [--min N] [--total] [--host NAME]
+       [--titles FILE] [--metrics FILE] [--no-realtime]`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "min", Usage: "only rows of `N` processes or more (default 1)"},
 			&cli.BoolFlag{Name: "total", Usage: "also a row for all processes of each user, with proc *"},
@@ -31,6 +31,7 @@ func App() *cli.App {
 			&cli.StringFlag{Name: "input", Usage: "take the text of ps from `FILE`, - for standard input; needs --host"},
 			&cli.StringFlag{Name: "titles", Usage: "how process titles say whom they serve is in `FILE` (default " + titles.Default + " where it exists)"},
 			&cli.StringFlag{Name: "every", Usage: "a snapshot each `DUR`, until told to end"},
+			&cli.BoolFlag{Name: "churn", Usage: "with --every, count the processes started in the last minute, dead or alive"},
 			&cli.StringFlag{Name: "metrics", Usage: "write counts for node_exporter's textfile collector to `FILE`"},
 			&cli.BoolFlag{Name: "no-realtime", Usage: "with --every, run at the priority that it was started with"},
 		},
@@ -39,7 +40,7 @@ func App() *cli.App {
 }
 
 func run(c *cli.Context, env filter.Env) (err error) {
-	o := Options{Total: c.Bool("total"), Report: env.Report, Now: time.Now}
+	o := Options{Total: c.Bool("total"), Churn: c.Bool("churn"), Report: env.Report, Now: time.Now}
 	if o.Min, err = filter.Number(c, "min", 1); err != nil {
 		return err
 	}
@@ -74,6 +75,8 @@ func run(c *cli.Context, env filter.Env) (err error) {
 		return filter.Usagef("--every: text of ps is read only once")
 	case every > 0:
 		return stand(c, o, every, env)
+	case o.Churn:
+		return filter.Usagef("--churn: goes with --every")
 	case c.Bool("no-realtime"):
 		return filter.Usagef("--no-realtime: goes with --every")
 	case input == "":

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"sort"
 	"strconv"
 	"time"
 
@@ -28,7 +27,10 @@ type Options struct {
 	TextName string           // its name in messages
 	Metrics  string           // file for node_exporter's textfile collector; "" is none
 	Now      func() time.Time // the clock
-	Report   func(error)      // told what is wrong when rows still come out
+	Churn    bool             // with Stand: count what is started, alive or not
+	Report   func(error)      // called with what is wrong when rows still come out
+
+	churn *churn // nil: started isn't known
 }
 
 // key is what a row is about. Text has no uid. The table has no user yet, but for one
@@ -55,6 +57,9 @@ type tally struct {
 	parents                parents
 	comm                   string // of the processes, unless the tally is a sum
 	titled                 bool   // their titles are read: they aren't counted before
+	subordinate            bool   // their uid is some account's for its containers
+	untimed                bool   // by a title: what was started isn't known by user or program
+	started                startedCount
 }
 
 func (t *tally) add(u *tally) {
@@ -64,6 +69,7 @@ func (t *tally) add(u *tally) {
 	t.count += u.count
 	t.zombies += u.zombies
 	t.recent += u.recent
+	t.started.count += u.started.count
 	t.parents.merge(&u.parents)
 }
 
@@ -116,10 +122,14 @@ type scan struct {
 	took  time.Duration
 }
 
-// printed returns the rows of least or more, which stand in front.
-func (s scan) printed(least int64) []rows.Row {
-	n := sort.Search(len(s.rows), func(i int) bool { return s.rows[i].Count.N < least })
-	return s.rows[:n]
+// printed returns the rows of least processes or more, alive or started lately.
+func (s scan) printed(least int64) (printed []rows.Row) {
+	for _, row := range s.rows {
+		if row.Count.N >= least || row.Started.N >= least {
+			printed = append(printed, row)
+		}
+	}
+	return printed
 }
 
 // snapshot takes one of this machine's table.
@@ -156,11 +166,14 @@ func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) 
 	start := o.Now()
 	s.resolve(start)
 	now, boot := proc.Now(), proc.Boot()
-	c, err := count(table, s.titles, now)
+	c, err := count(table, s.titles, newContainers(table, o.Report), now)
 	if err != nil {
 		return scan{}, err
 	}
 	s.part(table, c, now, names)
+	if o.churn != nil {
+		c.addStarted(o.churn.started(o.Report))
+	}
 	all := o.cut(c.counts)
 
 	accounts, err := names(uidsOf(c.counts))
@@ -179,8 +192,16 @@ func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) 
 			row.User, row.Account = rows.EscapeName(k.user), row.User
 		}
 		row.Parent = t.parents.most(parents)
+		if o.churn != nil && !t.untimed {
+			row.Started = rows.Known(t.started.count)
+		}
+		if t.count == 0 {
+			row.Parent = t.started.parent
+		}
 		if proc.Detailed {
 			row.Zombies, row.Recent = rows.Known(t.zombies), rows.Known(t.recent)
+		}
+		if proc.Detailed && t.count > 0 {
 			row.Oldest = rows.Timestamp{Time: proc.StartTime(boot, t.oldest).UTC().Truncate(time.Second)}
 		}
 		found = append(found, row)
@@ -213,7 +234,7 @@ func (o Options) cut(counts map[key]*tally) (all int64) {
 	if o.Total {
 		addTotals(counts)
 	}
-	maps.DeleteFunc(counts, func(k key, t *tally) bool { return t.count < o.Min && !exported[k] })
+	maps.DeleteFunc(counts, func(k key, t *tally) bool { return t.count < o.Min && t.started.count < o.Min && !exported[k] })
 	return all
 }
 
@@ -232,9 +253,10 @@ func addTotals(counts map[key]*tally) {
 
 // A census is what a scan has found.
 type census struct {
-	counts map[key]*tally
-	titled []speaker    // those whose titles may say more: not counted yet
-	seen   [][]sighting // all, by worker
+	counts    map[key]*tally
+	titled    []speaker    // those whose titles may say more: not counted yet
+	seen      [][]sighting // all, by worker
+	contained containedCount
 }
 
 // A sighting is a process that a scan has seen.
@@ -244,7 +266,7 @@ type sighting struct {
 }
 
 // count scans the table. Kernel threads are nobody's processes and left out.
-func count(table *proc.Table, says *titles.Table, now uint64) (*census, error) {
+func count(table *proc.Table, says *titles.Table, in containers, now uint64) (*census, error) {
 	parts := make([]census, proc.Workers())
 	seen := make([][]sighting, proc.Workers())
 	for i := range parts {
@@ -259,13 +281,15 @@ func count(table *proc.Table, says *titles.Table, now uint64) (*census, error) {
 		t := part.counts[key{uid: p.UID, name: string(p.Comm)}] // the compiler makes no copy for this
 		if t == nil {
 			k := key{uid: p.UID, name: string(p.Comm)}
-			t = &tally{comm: k.name, titled: says.Concerns(k.uid, k.proc())}
+			t = &tally{comm: k.name, titled: says.Concerns(k.uid, k.proc()), subordinate: in.ranges.Holds(k.uid)}
 			part.counts[k] = t
 		}
 		seen[worker] = append(seen[worker], sighting{p.PID, t})
-		if t.titled {
+		switch {
+		case t.subordinate && part.contained.add(in, p, t, now):
+		case t.titled:
 			part.titled = append(part.titled, newSpeaker(t.comm, p))
-		} else {
+		default:
 			t.addProcess(p, now)
 		}
 	})
@@ -284,10 +308,24 @@ func count(table *proc.Table, says *titles.Table, now uint64) (*census, error) {
 			}
 		}
 	}
+	for i := range parts {
+		parts[i].contained.attribute(in, total.counts)
+	}
+	maps.DeleteFunc(total.counts, func(_ key, t *tally) bool { return t.count == 0 && !t.titled })
 	if len(total.counts) == 0 {
 		return nil, errors.New("/proc: no process to be seen, not even this one")
 	}
 	return &total, nil
+}
+
+// addStarted adds what was started lately: also where no process is left.
+func (c *census) addStarted(started map[key]startedCount) {
+	for k, s := range started {
+		if c.counts[k] == nil {
+			c.counts[k] = &tally{comm: k.name}
+		}
+		c.counts[k].started = s
+	}
 }
 
 // parents returns the names of the most frequent parents of all counts. A parent that

@@ -28,6 +28,13 @@ func Stand(ctx context.Context, o Options, every time.Duration, out io.Writer) e
 	names := nameCache{now: o.Now}
 	speakers := &speakers{titles: o.Titles, report: onChange(o.Report)}
 	o.Report = onChange(o.Report)
+	if o.Churn {
+		if o.churn, err = newChurn(table); err != nil {
+			o.Report(fmt.Errorf("%w: the column started is empty", err))
+		} else {
+			defer o.churn.close()
+		}
+	}
 	export := exporter{Options: o}
 	defer func() { o.check(export.close()) }()
 	_ = w.Write(header) // Error has it

@@ -72,7 +72,7 @@ func (s *speakers) part(table *proc.Table, c *census, now uint64, names func([]u
 		}
 		t := c.counts[k]
 		if t == nil {
-			t = &tally{}
+			t = &tally{untimed: true}
 			c.counts[k] = t
 		}
 		t.addProcess(&p.Process, now)

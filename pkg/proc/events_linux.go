@@ -1,0 +1,266 @@
+package proc
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// An EventKind says what has happened to a process.
+type EventKind uint32
+
+// The kinds of events, enum what of the kernel's include/uapi/linux/cn_proc.h.
+const (
+	eventAck  EventKind = 0
+	EventFork EventKind = 0x001 // PID is a new process of Parent
+	EventExec EventKind = 0x002 // PID runs another program
+	EventUID  EventKind = 0x004 // PID has another effective uid, UID
+	EventComm EventKind = 0x200 // PID has given itself a name, Comm
+)
+
+// An Event is what the kernel's process events connector tells of a process.
+type Event struct {
+	Kind   EventKind
+	Second uint64 // of the boot clock that stops in suspend
+	PID    int
+	Thread bool // it is about a thread that isn't the process's first
+	Parent int
+	UID    uint32
+	Comm   []byte // valid until the function that was given the event returns
+}
+
+// ErrEventsLost is the error after the kernel had no room left for events.
+var ErrEventsLost = errors.New("process events were lost")
+
+// Events receives process events: the proc connector, netlink(7) and
+// Documentation/driver-api/connector.rst of the kernel.
+type Events struct {
+	fd       int
+	messages [eventBatch]mmsghdr
+	vectors  [eventBatch]unix.Iovec
+	buffers  [eventBatch][128]byte
+	event    Event
+}
+
+// eventBatch is how many events are received at once.
+const eventBatch = 64
+
+// mmsghdr is struct mmsghdr of recvmmsg(2).
+type mmsghdr struct {
+	header unix.Msghdr
+	length uint32
+	_      [4]byte
+}
+
+// struct cn_msg and struct proc_event, behind the header of netlink.
+const (
+	netlinkHeader = 16
+	connectorHead = 20
+	eventAt       = netlinkHeader + connectorHead
+	eventData     = eventAt + 16 // behind what, cpu and timestamp_ns
+
+	cnIdxProc, cnValProc = 1, 1
+	mcastListen          = 1
+	receiveBuffer        = 8 << 20 // bytes: some 30,000 events
+	ackTakes             = time.Second
+)
+
+// OpenEvents subscribes to process events. It needs CAP_NET_ADMIN in the first user and
+// PID namespace, and a kernel with CONFIG_PROC_EVENTS.
+func OpenEvents() (*Events, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_CONNECTOR)
+	if err != nil {
+		return nil, fmt.Errorf("process events: %w", err)
+	}
+	e := &Events{fd: fd}
+	for i := range e.messages {
+		e.vectors[i].Base = &e.buffers[i][0]
+		e.vectors[i].SetLen(len(e.buffers[i]))
+		e.messages[i].header.Iov = &e.vectors[i]
+		e.messages[i].header.SetIovlen(1)
+	}
+	if err := e.subscribe(); err != nil {
+		e.Close()
+		return nil, fmt.Errorf("process events: %w", err)
+	}
+	return e, nil
+}
+
+// Close gives the socket back. It must not be called during Read.
+func (e *Events) Close() { unix.Close(e.fd) }
+
+func (e *Events) subscribe() error {
+	if unix.SetsockoptInt(e.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+		_ = unix.SetsockoptInt(e.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+	}
+	if err := unix.Bind(e.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: cnIdxProc}); err != nil {
+		return err
+	}
+	timeout := unix.NsecToTimeval(int64(ackTakes / 4))
+	if err := unix.SetsockoptTimeval(e.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
+		return err
+	}
+	// Since Linux 6.6 the kernel filters. An older one doesn't answer that request.
+	wanted := uint32(EventFork | EventExec | EventUID | EventComm)
+	for _, request := range [][]uint32{{mcastListen, wanted}, {mcastListen}} {
+		if err := e.send(request); err != nil {
+			return err
+		}
+		acked := false
+		var refused error
+		for start := time.Now(); !acked && time.Since(start) < ackTakes; {
+			n, err := e.receive()
+			e.each(n, func(event *Event) {
+				if event.Kind == eventAck && event.UID == 0 {
+					acked = true
+				} else if event.Kind == eventAck {
+					refused = unix.Errno(event.UID)
+				}
+			})
+			if err != nil && err != ErrEventsLost {
+				return err
+			}
+			if refused != nil {
+				return refused
+			}
+		}
+		if acked {
+			return nil
+		}
+	}
+	return errors.New("the kernel has none for this namespace")
+}
+
+// send sends a request: the words of struct proc_input.
+func (e *Events) send(words []uint32) error {
+	message := make([]byte, eventAt, eventAt+8)
+	for _, word := range words {
+		message = binary.NativeEndian.AppendUint32(message, word)
+	}
+	binary.NativeEndian.PutUint32(message[0:], uint32(len(message)))
+	binary.NativeEndian.PutUint16(message[4:], unix.NLMSG_DONE)
+	binary.NativeEndian.PutUint32(message[netlinkHeader:], cnIdxProc)
+	binary.NativeEndian.PutUint32(message[netlinkHeader+4:], cnValProc)
+	binary.NativeEndian.PutUint16(message[netlinkHeader+16:], uint16(4*len(words)))
+	return unix.Sendto(e.fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+}
+
+// Read waits for events for a quarter of a second at most and passes those that are there
+// to visit, between a call of lock and one of unlock. It takes no memory. After
+// ErrEventsLost it can be called again.
+func (e *Events) Read(visit func(*Event), lock, unlock func()) error {
+	n, err := e.receive()
+	if n == 0 {
+		return err
+	}
+	lock()
+	defer unlock()
+	e.each(n, visit)
+	return nil
+}
+
+func (e *Events) each(n int, visit func(*Event)) {
+	for i := range n {
+		if parseEvent(e.buffers[i][:min(e.messages[i].length, uint32(len(e.buffers[i])))], &e.event) {
+			visit(&e.event)
+		}
+	}
+}
+
+// receive returns how many messages were received.
+func (e *Events) receive() (n int, err error) {
+	// This call may wait: it isn't a raw one.
+	received, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(e.fd), uintptr(unsafe.Pointer(&e.messages[0])),
+		eventBatch, unix.MSG_WAITFORONE, 0, 0)
+	switch errno {
+	case 0:
+		return int(received), nil
+	case unix.EAGAIN, unix.EINTR:
+		return 0, nil
+	case unix.ENOBUFS:
+		return 0, ErrEventsLost
+	}
+	return 0, errno
+}
+
+// parseEvent reads a message of the connector.
+func parseEvent(message []byte, event *Event) bool {
+	if len(message) < eventData+16 {
+		return false
+	}
+	word := func(at int) uint32 { return binary.NativeEndian.Uint32(message[at:]) }
+	if word(netlinkHeader) != cnIdxProc || word(netlinkHeader+4) != cnValProc {
+		return false
+	}
+	*event = Event{Kind: EventKind(word(eventAt)), Second: binary.NativeEndian.Uint64(message[eventAt+8:]) / 1e9}
+	switch event.Kind {
+	case eventAck:
+		event.UID = word(eventData)
+	case EventFork:
+		event.Parent, event.PID = int(word(eventData+4)), int(word(eventData+12))
+		event.Thread = word(eventData+8) != word(eventData+12)
+	case EventExec:
+		event.PID = int(word(eventData + 4))
+	case EventUID:
+		event.PID, event.UID = int(word(eventData+4)), word(eventData+12)
+	case EventComm:
+		event.PID = int(word(eventData + 4))
+		event.Thread = word(eventData) != word(eventData+4)
+		if len(message) < eventData+24 {
+			return false
+		}
+		event.Comm, _, _ = bytes.Cut(message[eventData+8:eventData+24], []byte{0})
+	default:
+		return false
+	}
+	return true
+}
+
+// CommOf reads the name and the effective uid of a process into comm. It takes no memory
+// and doesn't wait.
+func (t *Table) CommOf(pid int, comm *[16]byte) (uid uint32, ok bool) {
+	var buffer [32]byte
+	path := strconv.AppendInt(buffer[:0], int64(pid), 10)
+	dir := len(path)
+	var owner unix.Statx_t
+	path = append(path, 0)
+	if _, _, errno := unix.RawSyscall6(unix.SYS_STATX, uintptr(t.proc), uintptr(unsafe.Pointer(&path[0])),
+		unix.AT_STATX_DONT_SYNC, unix.STATX_UID, uintptr(unsafe.Pointer(&owner)), 0); errno != 0 {
+		return 0, false
+	}
+	path = append(path[:dir], "/comm\x00"...)
+	fd, _, errno := unix.RawSyscall6(unix.SYS_OPENAT, uintptr(t.proc), uintptr(unsafe.Pointer(&path[0])),
+		unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	if errno != 0 {
+		return 0, false
+	}
+	var text [17]byte
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&text[0])), uintptr(len(text)))
+	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
+	if errno != 0 || n == 0 {
+		return 0, false
+	}
+	*comm = [16]byte{}
+	copy(comm[:15], text[:n-1]) // a newline ends it
+	return owner.Uid, true
+}
+
+// Forks returns how many processes and threads were ever started: the line processes of
+// /proc/stat, proc_stat(5).
+func (t *Table) Forks() (n uint64, err error) {
+	text, err := t.read("stat")
+	if err != nil {
+		return 0, err
+	}
+	n, ok := decimal(line(text, []byte("\nprocesses ")))
+	if !ok {
+		return 0, errors.New("/proc/stat: no line processes")
+	}
+	return n, nil
+}

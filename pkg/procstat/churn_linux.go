@@ -1,0 +1,427 @@
+package procstat
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stormcheck/pkg/proc"
+	"stormcheck/pkg/rows"
+)
+
+// What a churn remembers. It forgets the names of processes that have ended, and nobody
+// can make it grow.
+const (
+	churnWindow   = 60      // seconds that the column started is about
+	churnSlots    = 1 << 16 // processes
+	churnNames    = 4096    // pairs of a uid and a name
+	churnNamesUID = 512     // of one uid
+	churnReads    = 300     // names that are read a second
+	churnBurst    = 30      // names that are read at once
+)
+
+// A churnKey is a pair of a uid and a name: 15 bytes and a NUL at most.
+type churnKey struct {
+	uid  uint32
+	comm [16]byte
+}
+
+func (k *churnKey) name() string {
+	n := 0
+	for n < len(k.comm) && k.comm[n] != 0 {
+		n++
+	}
+	return string(k.comm[:n])
+}
+
+// A churnName counts the processes that were started under one name.
+type churnName struct {
+	churnKey
+	used   bool
+	age    uint32              // changes when the place is used for another name
+	total  uint32              // of the window
+	second [churnWindow]uint32 // by second modulo churnWindow
+
+	// Of those, processes that then ran another program whose name wasn't read; and which
+	// names were read last.
+	unread       uint32
+	unreadSecond [churnWindow]uint32
+	read         uint32
+	sample       [128]uint16
+
+	// The parent of most of them, by the majority vote of Boyer and Moore.
+	parent, votes int32
+}
+
+// A churnProcess is a process that was seen. A later one with the same place takes it.
+type churnProcess struct {
+	pid    int32
+	parent int32
+	name   uint16 // index of its churnName
+	age    uint32 // of that one
+	second uint32 // in which it was started; 0 if before
+}
+
+// A churn counts the processes that are started, by the kernel's process events.
+type churn struct {
+	table  *proc.Table
+	events *proc.Events
+	end    chan bool // closed: receive no more
+	ended  chan error
+
+	mutex     sync.Mutex
+	processes [churnSlots]churnProcess
+	names     [churnNames]churnName
+	free      []uint16
+	index     map[churnKey]uint16
+	ofUID     map[uint32]int
+	second    uint64  // to which all windows have been moved
+	reads     float64 // names that may be read now
+	readAt    time.Time
+	forks     uint64 // events of processes and threads
+	base      uint64 // /proc/stat's count when they began
+	lost      bool   // the kernel had no room for some
+	estimated bool
+}
+
+// newChurn subscribes to process events and receives them in a thread of its own.
+func newChurn(table *proc.Table) (*churn, error) {
+	events, err := proc.OpenEvents()
+	if err != nil {
+		return nil, err
+	}
+	c := &churn{
+		table: table, events: events, end: make(chan bool), ended: make(chan error, 1),
+		index: make(map[churnKey]uint16, 2*churnNames), ofUID: make(map[uint32]int, churnNames),
+	}
+	for i := range c.names {
+		c.free = append(c.free, uint16(churnNames-1-i))
+	}
+	if c.base, err = table.Forks(); err == nil {
+		err = table.Scan(func(_ int, p *proc.Process) {
+			k := churnKey{uid: p.UID}
+			copy(k.comm[:15], p.Comm)
+			c.mutex.Lock()
+			defer c.mutex.Unlock()
+			c.put(p.PID, k, p.PPID, 0)
+		})
+	}
+	if err != nil {
+		events.Close()
+		return nil, err
+	}
+	go c.receive()
+	return c, nil
+}
+
+// close ends the thread.
+func (c *churn) close() {
+	close(c.end)
+	<-c.ended
+	c.events.Close()
+}
+
+func (c *churn) receive() {
+	runtime.LockOSThread()
+	for {
+		select {
+		case <-c.end:
+			c.ended <- nil
+			return
+		default:
+		}
+		switch err := c.events.Read(c.take, c.mutex.Lock, c.mutex.Unlock); {
+		case errors.Is(err, proc.ErrEventsLost):
+			c.mutex.Lock()
+			c.lost = true
+			c.mutex.Unlock()
+		case err != nil:
+			<-c.end
+			c.ended <- err
+			return
+		}
+	}
+}
+
+// take counts one event.
+func (c *churn) take(e *proc.Event) {
+	c.move(e.Second)
+	switch {
+	case e.Kind == proc.EventFork:
+		c.forks++
+		if !e.Thread {
+			c.fork(e)
+		}
+	case e.Thread:
+	case e.Kind == proc.EventExec:
+		c.exec(e.PID)
+	case e.Kind == proc.EventUID, e.Kind == proc.EventComm:
+		p := c.find(e.PID)
+		if p == nil {
+			return
+		}
+		k := c.names[p.name].churnKey
+		if e.Kind == proc.EventUID {
+			k.uid = e.UID
+		} else {
+			k.comm = [16]byte{}
+			copy(k.comm[:15], e.Comm)
+		}
+		c.rename(p, k)
+	}
+}
+
+// move moves all windows to a second.
+func (c *churn) move(second uint64) {
+	if c.second == 0 || second > c.second+churnWindow {
+		c.second = max(c.second, second-min(second, churnWindow))
+	}
+	for ; c.second < second; c.second++ {
+		at := (c.second + 1) % churnWindow
+		for i := range c.names {
+			n := &c.names[i]
+			n.total -= n.second[at]
+			n.unread -= n.unreadSecond[at]
+			n.second[at], n.unreadSecond[at] = 0, 0
+		}
+	}
+}
+
+// fork counts a new process under its parent's name.
+func (c *churn) fork(e *proc.Event) {
+	parent := c.find(e.Parent)
+	if parent == nil { // it has ended, or another has taken its place
+		var k churnKey
+		ok := c.mayRead()
+		if ok {
+			k.uid, ok = c.table.CommOf(e.Parent, &k.comm)
+		}
+		if !ok {
+			return
+		}
+		if parent = c.put(e.Parent, k, 0, 0); parent == nil {
+			return
+		}
+	}
+	name := parent.name
+	p := &c.processes[uint(e.PID)%churnSlots]
+	*p = churnProcess{pid: int32(e.PID), parent: int32(e.Parent), name: name, age: c.names[name].age, second: uint32(e.Second)}
+	c.count(name, p, 1)
+}
+
+// count adds n to a name's second in which a process was started.
+func (c *churn) count(name uint16, p *churnProcess, n int32) {
+	if !c.isRecent(p) {
+		return
+	}
+	to := &c.names[name]
+	to.second[p.second%churnWindow] += uint32(n)
+	to.total += uint32(n)
+	switch {
+	case n < 0:
+	case to.votes == 0 || to.parent == p.parent:
+		to.parent = p.parent
+		to.votes++
+	default:
+		to.votes--
+	}
+}
+
+// isRecent reports whether a process was started in the window.
+func (c *churn) isRecent(p *churnProcess) bool {
+	return p.second > 0 && uint64(p.second)+churnWindow > c.second
+}
+
+// exec reads the new name of a process that runs another program.
+func (c *churn) exec(pid int) {
+	p := c.find(pid)
+	if p == nil {
+		return
+	}
+	from := &c.names[p.name]
+	if !c.mayRead() {
+		if c.isRecent(p) {
+			from.unread++
+			from.unreadSecond[p.second%churnWindow]++
+			c.estimated = true
+		}
+		return
+	}
+	k := from.churnKey
+	if uid, ok := c.table.CommOf(pid, &k.comm); ok {
+		k.uid = uid
+	}
+	c.rename(p, k)
+	if c.isRecent(p) {
+		from.sample[from.read%uint32(len(from.sample))] = p.name
+		from.read++
+	}
+}
+
+// mayRead reports whether one more name may be read now.
+func (c *churn) mayRead() bool {
+	now := time.Now()
+	c.reads = min(churnBurst, c.reads+churnReads*now.Sub(c.readAt).Seconds())
+	c.readAt = now
+	if c.reads < 1 {
+		return false
+	}
+	c.reads--
+	return true
+}
+
+// rename counts a process under another name. If there is no place for the name it stays
+// where it is.
+func (c *churn) rename(p *churnProcess, k churnKey) {
+	if c.names[p.name].churnKey == k {
+		return
+	}
+	name, ok := c.place(k)
+	if !ok {
+		return
+	}
+	c.count(p.name, p, -1)
+	p.name, p.age = name, c.names[name].age
+	c.count(name, p, 1)
+}
+
+// find returns a process whose name is known.
+func (c *churn) find(pid int) *churnProcess {
+	p := &c.processes[uint(pid)%churnSlots]
+	if int(p.pid) != pid || p.age != c.names[p.name].age || !c.names[p.name].used {
+		return nil
+	}
+	return p
+}
+
+// put notes a process that was there before.
+func (c *churn) put(pid int, k churnKey, parent int, second uint32) *churnProcess {
+	name, ok := c.place(k)
+	if !ok {
+		return nil
+	}
+	p := &c.processes[uint(pid)%churnSlots]
+	*p = churnProcess{pid: int32(pid), parent: int32(parent), name: name, age: c.names[name].age, second: second}
+	return p
+}
+
+// place returns the place of a name, a new one if there is one for its uid.
+func (c *churn) place(k churnKey) (name uint16, ok bool) {
+	if name, ok = c.index[k]; ok {
+		return name, true
+	}
+	if len(c.free) == 0 || c.ofUID[k.uid] >= churnNamesUID {
+		c.forget()
+	}
+	if len(c.free) == 0 || c.ofUID[k.uid] >= churnNamesUID {
+		return 0, false
+	}
+	name, c.free = c.free[len(c.free)-1], c.free[:len(c.free)-1]
+	n := &c.names[name]
+	*n = churnName{churnKey: k, used: true, age: n.age}
+	c.index[k] = name
+	c.ofUID[k.uid]++
+	return name, true
+}
+
+// forget frees the places of names under which nothing was started. Processes that have
+// such a name are looked up again when they start one.
+func (c *churn) forget() {
+	for i := range c.names {
+		n := &c.names[i]
+		if !n.used || n.total > 0 {
+			continue
+		}
+		delete(c.index, n.churnKey)
+		if c.ofUID[n.uid]--; c.ofUID[n.uid] == 0 {
+			delete(c.ofUID, n.uid)
+		}
+		n.used = false
+		n.age++
+		c.free = append(c.free, uint16(i))
+	}
+}
+
+// A startedCount is what was started under a name.
+type startedCount struct {
+	count  int64
+	parent rows.Parentage
+}
+
+// started returns what was started in the last minute, by uid and name.
+func (c *churn) started(report func(error)) map[key]startedCount {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	c.move(uint64(now.Sec))
+	totals := make([]float64, churnNames)
+	for i := range c.names {
+		c.share(totals, &c.names[i], i)
+	}
+	found := map[key]startedCount{}
+	for i := range c.names {
+		n := &c.names[i]
+		if total := int64(totals[i] + 0.5); n.used && total > 0 {
+			found[key{uid: n.uid, name: n.name()}] = startedCount{total, c.parentage(n, total)}
+		}
+	}
+	if c.estimated {
+		report(fmt.Errorf("more than %d programs started a second: their names are estimated from as many", churnReads))
+		c.estimated = false
+	}
+	c.reportLoss(report)
+	return found
+}
+
+// share adds what was started under a name to totals. Of those that ran another program
+// whose name wasn't read, each name that was read gets its share.
+func (c *churn) share(totals []float64, n *churnName, i int) {
+	totals[i] += float64(n.total)
+	samples := min(int(n.read), len(n.sample))
+	if n.unread == 0 || samples == 0 {
+		return
+	}
+	// Of the count that is left under this name, as many as weren't read.
+	away := min(float64(n.total), float64(n.unread))
+	totals[i] -= away
+	for _, name := range n.sample[:samples] {
+		to := int(name)
+		if !c.names[to].used {
+			to = i
+		}
+		totals[to] += away / float64(samples)
+	}
+}
+
+func (c *churn) parentage(n *churnName, total int64) rows.Parentage {
+	if n.votes <= 0 {
+		return rows.Parentage{}
+	}
+	name := ""
+	if p := c.find(int(n.parent)); p != nil {
+		name = c.names[p.name].name()
+	}
+	return rows.Parentage{Count: min(int64(n.votes), total), PID: int64(n.parent), Name: rows.EscapeName(name)}
+}
+
+// reportLoss reports how many events were lost, by the kernel's own count.
+func (c *churn) reportLoss(report func(error)) {
+	if !c.lost {
+		return
+	}
+	c.lost = false
+	all, err := c.table.Forks()
+	if err != nil {
+		report(err)
+		return
+	}
+	if all > c.base+c.forks {
+		report(fmt.Errorf("%d of %d process events were lost: started is too small", all-c.base-c.forks, all-c.base))
+	}
+	c.base, c.forks = all, 0
+}
