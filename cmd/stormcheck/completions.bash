@@ -4,7 +4,7 @@
 _stormcheck() {
 	local flags=''
 	case ${1##*/} in
-	procstat) flags='--min --total --host --input --titles --every --metrics --no-realtime --help -h --version' ;;
+	procstat) flags='--min --total --host --input --titles --every --churn --metrics --no-realtime --help -h --version' ;;
 	threshold) flags='--limits --all --explain --log --dry-run -n --print-limits --check --help -h --version' ;;
 	mailarchive) flags='--dir --mailbox --lock-timeout --timeout --again-after --keep --keep-for --max-size --fair-size --min-free --host --dry-run -n --help -h --version' ;;
 	killstorm) flags='--signal --grace --timeout --trim-age --max --protect --allow-root --allow-system --allow-own-containers --require-archive --hold --hold-timeout --titles --unless-changed --evidence --pause --no-realtime --host --dry-run -n --help -h --version' ;;

@@ -8,6 +8,7 @@ complete -c procstat -l host -x -d 'NAME in the host column (default: this machi
 complete -c procstat -l input -r -F -d 'take the text of ps from FILE, - for standard input; needs --host'
 complete -c procstat -l titles -r -F -d 'how process titles say whom they serve is in FILE (default /etc/stormcheck/titles.csv where it exists)'
 complete -c procstat -l every -x -d 'a snapshot each DUR, until told to end'
+complete -c procstat -l churn -d 'with --every, count the processes started in the last minute, dead or alive'
 complete -c procstat -l metrics -r -F -d 'write counts for node_exporter\'s textfile collector to FILE'
 complete -c procstat -l no-realtime -d 'with --every, run at the priority that it was started with'
 complete -c procstat -l help -s h -d 'print this help'

@@ -10,6 +10,7 @@ procstat)
 		'(--input)--input[take the text of ps from FILE, - for standard input; needs --host]:FILE:_files' \
 		'(--titles)--titles[how process titles say whom they serve is in FILE (default /etc/stormcheck/titles.csv where it exists)]:FILE:_files' \
 		'(--every)--every[a snapshot each DUR, until told to end]:DUR:' \
+		'(--churn)--churn[with --every, count the processes started in the last minute, dead or alive]' \
 		'(--metrics)--metrics[write counts for node_exporter'\''s textfile collector to FILE]:FILE:_files' \
 		'(--no-realtime)--no-realtime[with --every, run at the priority that it was started with]' \
 		'(--help -h)--help[print this help]' \

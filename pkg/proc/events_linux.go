@@ -71,8 +71,8 @@ const (
 	ackTakes             = time.Second
 )
 
-// OpenEvents subscribes to process events. It needs CAP_NET_ADMIN in the first user and
-// PID namespace, and a kernel with CONFIG_PROC_EVENTS.
+// OpenEvents subscribes to process events. It needs the first user and PID namespace, a
+// kernel with CONFIG_PROC_EVENTS and, before Linux 6.6, CAP_NET_ADMIN.
 func OpenEvents() (*Events, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_CONNECTOR)
 	if err != nil {
