@@ -14,22 +14,6 @@ func Quote(text string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "|", `\|`).Replace(text)
 }
 
-// Spells reports whether a row of limits spells the process name proc, escaped as the
-// stream has it: as an alternative without a wildcard of its proc pattern. rule is the
-// cell of the column rule; its user pattern ends at the first slash.
-func Spells(rule, proc string) bool {
-	patterns, err := rows.Unescape(rule)
-	if err != nil {
-		return false
-	}
-	_, pattern, _ := strings.Cut(patterns, "/")
-	compiled, err := Compile(pattern)
-	return err == nil && slices.ContainsFunc(compiled, func(a Alternative) bool {
-		text, plain := a.Plain()
-		return plain && text == proc
-	})
-}
-
 // MatchesNames reports whether the alternative matches any name of a user or process
 // as the stream shows it, see rows.EscapeName.
 func (a Alternative) MatchesNames() bool {

@@ -79,27 +79,6 @@ func TestMatchesNamesAgainstNames(t *testing.T) {
 	}
 }
 
-func TestSpells(t *testing.T) {
-	for _, c := range []struct {
-		pattern, name string
-		want          bool
-	}{
-		{"server.js", "server.js", true}, {"a|server.js", "server.js", true}, {"server*", "server.js", false},
-		{"*", "server.js", false}, {"server.j[s]x", "server.jsx", true}, {"server.j[st]", "server.js", false},
-		{`\\x2a`, `\x2a`, true}, {"*|server.js", "server.js", true}, {`a\\x2cb`, `a\x2cb`, true}, {"other.js", "server.js", false},
-		{"b/server.js", "server.js", false}, {"b/server.js", "b/server.js", true},
-	} {
-		if got := Spells(rows.Escape("u*/"+c.pattern), c.name); got != c.want {
-			t.Errorf("%s spells %s: %v; want %v", c.pattern, c.name, got, c.want)
-		}
-	}
-	for _, rule := range []string{"", "server.js", `*/\`, "*/[", "*/"} {
-		if Spells(rule, "server.js") {
-			t.Errorf("rule %q spells server.js", rule)
-		}
-	}
-}
-
 func TestQuote(t *testing.T) {
 	for _, text := range []string{"a", `\`, "*", "?", "[", "]", "|", `a\x2c*?[b]|c`, strings.Repeat(`\`, 9)} {
 		g, err := Compile(Quote(text))
