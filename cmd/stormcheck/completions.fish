@@ -108,5 +108,7 @@ complete -c stormcheck -l check -d 'report for all that a run needs whether it i
 complete -c stormcheck -l status -d 'show whether storms are ended, the last run, and what was done'
 complete -c stormcheck -l end -x -d 'archive and end the processes USER/PROC now, whatever the limits say'
 complete -c stormcheck -l yes -d 'with --end: don\'t ask'
+complete -c stormcheck -l pause -x -d 'end nothing, or nothing of USER/PROC, for DUR, at most 24h'
+complete -c stormcheck -l resume -d 'forget what is paused'
 complete -c stormcheck -l help -s h -d 'print this help'
 complete -c stormcheck -l version -d 'print the version'

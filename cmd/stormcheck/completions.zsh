@@ -127,6 +127,8 @@ stormcheck)
 		'(--status)--status[show whether storms are ended, the last run, and what was done]' \
 		'(--end)--end[archive and end the processes USER/PROC now, whatever the limits say]:USER/PROC:' \
 		'(--yes)--yes[with --end: don'\''t ask]' \
+		'(--pause)--pause[end nothing, or nothing of USER/PROC, for DUR, at most 24h]:DUR:' \
+		'(--resume)--resume[forget what is paused]' \
 		'(--help -h)--help[print this help]' \
 		'(--help -h)-h[print this help]' \
 		'(--version)--version[print the version]'

@@ -56,6 +56,7 @@ type Tool struct {
 	Usage    string // what it does, in one line: the man page's .Nd
 	Synopsis string // its usage line or lines, as in the man page
 	Flags    []cli.Flag
+	Operands int // how many it takes at most
 	Run      func(*cli.Context, Env) error
 }
 
@@ -93,8 +94,8 @@ func (t Tool) run(c *cli.Context) error {
 		_, err := fmt.Fprintln(c.App.Writer, t.Name, c.App.Version)
 		return err
 	}
-	if c.Args().Present() {
-		return Usagef("operand %q: rows come on standard input", c.Args().First())
+	if c.NArg() > t.Operands {
+		return Usagef("operand %q: rows come on standard input", c.Args().Get(t.Operands))
 	}
 	status := 0
 	report := func(err error) {

@@ -16,7 +16,10 @@ func App() *cli.App {
 		Usage: "find process storms, save the mail, end them, and report",
 		Synopsis: `stormcheck [-n] [--every DUR]
        stormcheck --check | --status
-       stormcheck [-n] --end USER/PROC [--yes]`,
+       stormcheck [-n] --end USER/PROC [--yes]
+       stormcheck --pause DUR [USER/PROC]
+       stormcheck --resume`,
+		Operands: 1,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "touch nothing, show what would be done"},
 			&cli.StringFlag{Name: "every", Usage: "keep the pipe ready, and look each `DUR`"},
@@ -24,6 +27,8 @@ func App() *cli.App {
 			&cli.BoolFlag{Name: "status", Usage: "show whether storms are ended, the last run, and what was done"},
 			&cli.StringFlag{Name: "end", Usage: "archive and end the processes `USER/PROC` now, whatever the limits say"},
 			&cli.BoolFlag{Name: "yes", Usage: "with --end: don't ask"},
+			&cli.StringFlag{Name: "pause", Usage: "end nothing, or nothing of USER/PROC, for `DUR`, at most 24h"},
+			&cli.BoolFlag{Name: "resume", Usage: "forget what is paused"},
 		},
 		Run: run,
 	})
@@ -51,6 +56,12 @@ func run(c *cli.Context, env filter.Env) error {
 			return filter.ErrFailed
 		}
 		return nil
+	}
+	if c.IsSet("pause") || c.Bool("resume") {
+		return runPause(c, env.Out)
+	}
+	if c.Args().Present() {
+		return filter.Usagef("operand %q: only --pause takes one", c.Args().First())
 	}
 	m := mode{dry: c.Bool("dry-run")}
 	if c.IsSet("end") {

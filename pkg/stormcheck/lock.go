@@ -53,7 +53,6 @@ func lockFor(path string) (*os.File, error) {
 func lockPath() string      { return filepath.Join(RunDir, "lock") }
 func heartbeatPath() string { return filepath.Join(RunDir, "heartbeat") }
 func endLockPath() string   { return filepath.Join(RunDir, "end.lock") }
-func pausePath() string     { return filepath.Join(StateDir, "pause") }
 func reloadPath() string    { return filepath.Join(RunDir, "reload") }
 func lastPath() string      { return filepath.Join(RunDir, "last") }
 

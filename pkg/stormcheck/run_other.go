@@ -5,6 +5,8 @@ package stormcheck
 import (
 	"errors"
 	"io"
+
+	"github.com/urfave/cli/v2"
 )
 
 type storm struct{}
@@ -12,8 +14,10 @@ type storm struct{}
 var errSystem = errors.New("the pipe needs Linux")
 
 func runPipe(mode, io.Writer) error { return errSystem }
-func check(io.Writer) bool          { return false }
-func status(io.Writer) bool         { return false }
+
+func runPause(*cli.Context, io.Writer) error { return errSystem }
+func check(io.Writer) bool                   { return false }
+func status(io.Writer) bool                  { return false }
 
 func parseStorm(string) (storm, error)                       { return storm{}, errSystem }
 func runEnd(storm, bool, bool, io.Writer, func(error)) error { return errSystem }
