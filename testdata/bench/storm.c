@@ -1,7 +1,7 @@
 /* storm NAME UID LIMIT SIZE INTERVAL SECONDS - a process storm: SIZE processes called
    NAME under UID, which may have LIMIT of them, and each of which starts another every
-   INTERVAL milliseconds: 0 without pause, -1 never. All end after SECONDS. Prints a
-   line when SIZE are there. Run it in a PID namespace. */
+   INTERVAL milliseconds: 0 without pause, -1 never. Prints a line when SIZE are there.
+   None begins before that, and all end SECONDS after it. Run it in a PID namespace. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
@@ -16,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static long end, interval, size;
-static volatile long *there;
+static long interval, size;
+static volatile long *there, *end; /* shared by all */
 
 static long now(void) { /* ms */
 	struct timespec t;
@@ -26,13 +26,13 @@ static long now(void) { /* ms */
 }
 
 static void live(void) {
-	long left = (end - now()) / 1000;
+	long left = (*end - now()) / 1000;
 	alarm(left > 0 ? left : 1); /* a child doesn't inherit it */
 	if (interval < 0)
 		for (;;) pause();
 	for (;;) {
 		if (interval > 0) poll(0, 0, interval);
-		if (now() >= end) _exit(0);
+		if (now() >= *end) _exit(0);
 		if (fork() == 0) {
 			__atomic_add_fetch(there, 1, __ATOMIC_RELAXED);
 			live();
@@ -49,10 +49,11 @@ int main(int argc, char **argv) {
 	uid_t uid = atoi(argv[2]);
 	size = atol(argv[4]);
 	interval = atol(argv[5]);
-	end = now() + 1000 * atol(argv[6]);
+	int begin[2]; /* at its end when all are there */
 	there = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	end = there + 1;
 	signal(SIGCHLD, SIG_IGN); /* no zombies but those of who has died before */
-	if (there == MAP_FAILED || setrlimit(RLIMIT_NPROC, &limit) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid)) {
+	if (there == MAP_FAILED || pipe(begin) || setrlimit(RLIMIT_NPROC, &limit) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid)) {
 		perror("storm");
 		return 1;
 	}
@@ -62,16 +63,21 @@ int main(int argc, char **argv) {
 		pid_t pid = fork();
 		if (pid == 0) {
 			__atomic_add_fetch(there, 1, __ATOMIC_RELAXED);
-			if (interval >= 0) /* none begins before all are there */
-				while (*there < size && now() < end) poll(0, 0, 20);
+			close(begin[1]);
+			char byte;
+			if (read(begin[0], &byte, 1) != 0) _exit(1);
+			close(begin[0]);
 			live();
 		}
 		if (pid < 0) {
-			if (errno != EAGAIN || now() >= end) break;
+			if (errno != EAGAIN) break;
 			__atomic_add_fetch(there, 1, __ATOMIC_RELAXED); /* the limit is reached */
 		}
 	}
-	while (*there < size && now() < end) poll(0, 0, 20);
+	while (*there < size) poll(0, 0, 20);
+	*end = now() + 1000 * atol(argv[6]);
+	close(begin[0]);
+	close(begin[1]);
 	puts("ready");
 	fflush(stdout);
 	return 0;
