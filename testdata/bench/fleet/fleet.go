@@ -1,11 +1,9 @@
-//go:build ignore
-
-// fleet measures one threshold and one alertmail over the streams of many hosts, 300
+// Package fleet measures one threshold and one alertmail over the streams of many hosts, 300
 // rows each, a storm on each hundredth, beside mawk, which only looks at the count;
 // then 2,000 storms posted at once to a real Alertmanager, where there is one:
 //
-//	go run testdata/bench/fleet.go
-package main
+//	go run ./testdata/bench fleet
+package fleet
 
 import (
 	"bufio"
@@ -21,33 +19,34 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"stormcheck/testdata/bench/timing"
 )
 
 const runs = 3
 
-func main() {
+// Main runs the benchmark.
+func Main() {
 	dir, err := os.MkdirTemp("", "fleet")
-	check(err)
+	timing.Check(err)
 	defer os.RemoveAll(dir)
-	for _, tool := range []string{"threshold", "alertmail"} {
-		check(exec.Command("go", "build", "-o", filepath.Join(dir, tool), "./cmd/"+tool).Run())
-	}
+	timing.Check(timing.Build(dir, "threshold", "alertmail"))
 	mailer := filepath.Join(dir, "sendmail")
-	check(os.WriteFile(mailer, []byte("#!/bin/sh\ncat >>"+dir+"/mails\n"), 0o755))
+	timing.Check(os.WriteFile(mailer, []byte("#!/bin/sh\ncat >>"+dir+"/mails\n"), 0o755))
 	limits, err := filepath.Abs("pkg/threshold/limits.csv")
-	check(err)
+	timing.Check(err)
 	threshold := []string{dir + "/threshold", "--limits", limits}
 	for _, hosts := range []int{1000, 10000} {
 		in := stream(dir, hosts, 100)
 		info, err := os.Stat(in)
-		check(err)
+		timing.Check(err)
 		fmt.Printf("%d hosts: %d rows, %d MB\n", hosts, hosts*300+hosts/100, info.Size()>>20)
 		measure("mawk $6 >= 20", in, []string{"mawk", "-F,", "$6 >= 20"})
 		measure("threshold", in, threshold)
 		_ = os.Remove(dir + "/mails")
 		measure("threshold | alertmail", in, threshold, []string{dir + "/alertmail", "--to", "root", "--sendmail", mailer})
 		mails, err := os.ReadFile(dir + "/mails")
-		check(err)
+		timing.Check(err)
 		fmt.Printf("  %d mails in %d runs, of %d bytes\n", strings.Count(string(mails), "\nSubject: "), runs, len(mails)/runs)
 		state := dir + "/state.csv"
 		measure("threshold | alertmail, state", in, threshold, []string{dir + "/alertmail", "--to", "root", "--sendmail", mailer, "--state", state})
@@ -69,7 +68,7 @@ func main() {
 func stream(dir string, hosts, every int) string {
 	path := fmt.Sprintf("%s/%d.%d.csv", dir, hosts, every)
 	f, err := os.Create(path)
-	check(err)
+	timing.Check(err)
 	w := bufio.NewWriterSize(f, 1<<20)
 	stamp := time.Now().UTC().Format(time.RFC3339)
 	for host := range hosts {
@@ -81,8 +80,8 @@ func stream(dir string, hosts, every int) string {
 			fmt.Fprintf(w, "%s,mail%d,user%d,%d,proc%d,%d,0,1,\n", stamp, host, row%70, 2000+row%70, row, 1+row%19)
 		}
 	}
-	check(w.Flush())
-	check(f.Close())
+	timing.Check(w.Flush())
+	timing.Check(f.Close())
 	return path
 }
 
@@ -108,7 +107,7 @@ func measure(name, in string, stages ...[]string) {
 
 func pipe(in string, stages [][]string) (took float64, memory []int64) {
 	f, err := os.Open(in)
-	check(err)
+	timing.Check(err)
 	defer f.Close()
 	var input io.Reader = f
 	var cmds []*exec.Cmd
@@ -117,7 +116,7 @@ func pipe(in string, stages [][]string) (took float64, memory []int64) {
 		cmd.Stdin, cmd.Stderr = input, os.Stderr
 		if i < len(stages)-1 {
 			r, w, err := os.Pipe()
-			check(err)
+			timing.Check(err)
 			defer r.Close()
 			defer w.Close()
 			cmd.Stdout, input = w, r
@@ -126,7 +125,7 @@ func pipe(in string, stages [][]string) (took float64, memory []int64) {
 	}
 	began := time.Now()
 	for _, cmd := range cmds {
-		check(cmd.Start())
+		timing.Check(cmd.Start())
 		for _, file := range []any{cmd.Stdin, cmd.Stdout} {
 			if end, ok := file.(*os.File); ok {
 				end.Close()
@@ -134,7 +133,7 @@ func pipe(in string, stages [][]string) (took float64, memory []int64) {
 		}
 	}
 	for _, cmd := range cmds {
-		check(cmd.Wait())
+		timing.Check(cmd.Wait())
 		memory = append(memory, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)
 	}
 	return time.Since(began).Seconds(), memory
@@ -148,14 +147,14 @@ func alerts(dir string, threshold []string) {
 		return
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	check(err)
+	timing.Check(err)
 	address := listener.Addr().String()
-	check(listener.Close())
+	timing.Check(listener.Close())
 	config := dir + "/alertmanager.yml"
-	check(os.WriteFile(config, []byte("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"), 0o644))
+	timing.Check(os.WriteFile(config, []byte("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n"), 0o644))
 	cmd := exec.Command(server, "--config.file="+config, "--storage.path="+dir+"/alertmanager",
 		"--web.listen-address="+address, "--cluster.listen-address=")
-	check(cmd.Start())
+	timing.Check(cmd.Start())
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
 	url := "http://" + address
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
@@ -163,7 +162,7 @@ func alerts(dir string, threshold []string) {
 			response.Body.Close()
 			break
 		} else if time.Now().After(deadline) {
-			check(err)
+			timing.Check(err)
 		}
 	}
 	in := stream(dir, 2000, 1)
@@ -171,16 +170,9 @@ func alerts(dir string, threshold []string) {
 	measure("threshold | alertmail", in, threshold, []string{dir + "/alertmail", "--alertmanager", url})
 	measure("the same with a state", in, threshold, []string{dir + "/alertmail", "--alertmanager", url, "--state", dir + "/alerts.csv"})
 	response, err := http.Get(url + "/api/v2/alerts")
-	check(err)
+	timing.Check(err)
 	defer response.Body.Close()
 	var all []struct{ Labels map[string]string }
-	check(json.NewDecoder(response.Body).Decode(&all))
+	timing.Check(json.NewDecoder(response.Body).Decode(&all))
 	fmt.Printf("  %d alerts in Alertmanager\n", len(all))
-}
-
-func check(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "fleet:", err)
-		os.Exit(1)
-	}
 }

@@ -1,8 +1,6 @@
-//go:build ignore
-
-// archive.go times mailarchive beside what else copies files with owner and times:
+// Package archive times mailarchive beside what else copies files with owner and times:
 //
-//	go run testdata/bench/archive.go [ext4|xfs|btrfs|here]... [ROUNDS]
+//	go run ./testdata/bench archive [ext4|xfs|btrfs|here]... [ROUNDS]
 //
 // As root it copies one mailbox of 1 GiB, 100 of 10 MB and 10,000 of 20 KB on each
 // kind of file system, made in a file beside this program's temporary directory, or
@@ -12,7 +10,7 @@
 // least that it takes; the others are followed by sync(1) of all files, which is one
 // fsync(2) each, and once of the directory: no copy is safe before all are. All run in
 // turn, ROUNDS times (3); printed are medians, and how they compare to the first.
-package main
+package archive
 
 import (
 	"crypto/rand"
@@ -24,6 +22,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"stormcheck/testdata/bench/timing"
 )
 
 // A load is so many mailboxes of so many bytes.
@@ -53,9 +53,10 @@ var programs = []program{
 	{"rsync -a --fsync", `rsync -a --fsync mail/ copies && sync copies`},
 }
 
-func main() {
+// Main runs the benchmark.
+func Main() {
 	if os.Getenv("BENCH_DIR") == "" {
-		check(outside())
+		timing.Check(outside())
 		return
 	}
 	rounds, systems := 3, []string{}
@@ -71,15 +72,8 @@ func main() {
 	}
 	for _, system := range systems {
 		for _, l := range loads {
-			check(bench(filepath.Join(os.Getenv("BENCH_DIR"), system), system, l, rounds))
+			timing.Check(bench(filepath.Join(os.Getenv("BENCH_DIR"), system), system, l, rounds))
 		}
-	}
-}
-
-func check(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
 	}
 }
 
@@ -94,15 +88,10 @@ func outside() error {
 	if err != nil {
 		return err
 	}
-	for _, build := range [][]string{
-		{"go", "build", "-o", dir + "/mailarchive", "./cmd/mailarchive"},
-		{"cc", "-O2", "-o", dir + "/save", "testdata/bench/save.c"},
-	} {
-		if err := run(exec.Command(build[0], build[1:]...)); err != nil {
-			return err
-		}
+	if err := timing.Build(dir, "mailarchive", "save"); err != nil {
+		return err
 	}
-	cmd := exec.Command("unshare", append([]string{"--mount", self}, os.Args[1:]...)...)
+	cmd := exec.Command("unshare", append([]string{"--mount", self}, os.Args...)...)
 	cmd.Env = append(os.Environ(), "BENCH_DIR="+dir)
 	return run(cmd)
 }
@@ -134,7 +123,7 @@ func bench(dir, system string, l load, rounds int) error {
 		if err := shell("/", fmt.Sprintf("truncate -s 16G %[1]s && %[2]s %[1]s && mount -o loop %[1]s %[3]s", image, mkfs, dir)); err != nil {
 			return err
 		}
-		defer func() { check(shell("/", fmt.Sprintf("umount %s && rm %s", dir, image))) }()
+		defer func() { timing.Check(shell("/", fmt.Sprintf("umount %s && rm %s", dir, image))) }()
 	}
 	if err := prepare(dir, l); err != nil {
 		return err
@@ -156,10 +145,10 @@ func bench(dir, system string, l load, rounds int) error {
 		}
 	}
 	fmt.Printf("%s, %s, beside %s\n", system, l.name, programs[0].name)
-	first := median(took[0])
+	first := timing.Median(took[0])
 	for i, p := range programs {
-		fmt.Printf("  %-22s %8.3f s  %6.2f  (%.3f to %.3f)\n", p.name, median(took[i]).Seconds(),
-			float64(median(took[i]))/float64(first), slices.Min(took[i]).Seconds(), slices.Max(took[i]).Seconds())
+		fmt.Printf("  %-22s %8.3f s  %6.2f  (%.3f to %.3f)\n", p.name, timing.Median(took[i]).Seconds(),
+			float64(timing.Median(took[i]))/float64(first), slices.Min(took[i]).Seconds(), slices.Max(took[i]).Seconds())
 	}
 	return shell(dir, "rm -rf mail copies old")
 }
@@ -171,11 +160,6 @@ func (l load) clear() string {
 		return `mkdir -p old copies && mv copies "$(mktemp -d old/XXXXXX)"`
 	}
 	return "rm -rf copies"
-}
-
-func median(d []time.Duration) time.Duration {
-	slices.Sort(d)
-	return d[len(d)/2]
 }
 
 // firstUID is that of the first of as many accounts as there are mailboxes.

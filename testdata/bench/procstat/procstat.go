@@ -1,13 +1,11 @@
-//go:build ignore
-
-// procstat.go times procstat beside what else counts processes:
+// Package procstat times procstat beside what else counts processes:
 //
-//	go run testdata/bench/procstat.go [COUNT...]
+//	go run ./testdata/bench procstat [COUNT...]
 //
 // It makes COUNT idle processes (4000, then 20000), as root under several uids and
 // in a PID namespace of its own, runs all programs in turn, 21 rounds, and prints
 // medians, how often faster procstat is, and the most memory.
-package main
+package procstat
 
 import (
 	"bufio"
@@ -15,10 +13,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"syscall"
 	"time"
+
+	"stormcheck/testdata/bench/timing"
 )
 
 const rounds = 21
@@ -31,20 +30,14 @@ type program struct {
 	peak int64 // KiB
 }
 
-func main() {
+// Main runs the benchmark.
+func Main() {
 	if os.Getenv("BENCH_DIR") == "" {
-		check(outside())
+		timing.Check(outside())
 		return
 	}
 	for _, count := range os.Args[1:] {
-		check(bench(os.Getenv("BENCH_DIR"), count))
-	}
-}
-
-func check(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		timing.Check(bench(os.Getenv("BENCH_DIR"), count))
 	}
 }
 
@@ -59,24 +52,17 @@ func outside() error {
 	if err != nil {
 		return err
 	}
-	for _, build := range [][]string{
-		{"cc", "-O2", "-o", dir + "/crowd", "testdata/bench/crowd.c"},
-		{"cc", "-O2", "-o", dir + "/reader", "testdata/bench/reader.c"},
-		{"go", "build", "-o", dir + "/gops", "testdata/bench/gops.go"},
-		{"env", "CGO_ENABLED=0", "go", "build", "-ldflags", "-s -w", "-tags", "urfave_cli_no_docs", "-o", dir + "/procstat", "./cmd/procstat"},
-	} {
-		if out, err := exec.Command(build[0], build[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%v: %w: %s", build, err, out)
-		}
+	if err := timing.Build(dir, "crowd", "reader", "gops", "procstat"); err != nil {
+		return err
 	}
 	counts := os.Args[1:]
 	if len(counts) == 0 {
 		counts = []string{"4000", "20000"}
 	}
-	args := append([]string{"--pid", "--fork", "--kill-child", "--mount-proc", self}, counts...)
+	args := append([]string{"--pid", "--fork", "--kill-child", "--mount-proc", self, os.Args[0]}, counts...)
 	cmd := exec.Command("unshare", args...)
 	if os.Geteuid() != 0 {
-		cmd = exec.Command(self, counts...) // among all other processes
+		cmd = exec.Command(self, append(os.Args[:1:1], counts...)...) // among all other processes
 	}
 	cmd.Env = append(os.Environ(), "BENCH_DIR="+dir)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -117,9 +103,9 @@ func bench(dir, count string) error {
 		}
 	}
 	fmt.Printf("%s processes, medians of %d rounds:\n", count, rounds)
-	first := median(programs[0].took)
+	first := timing.Median(programs[0].took)
 	for _, p := range programs {
-		m := median(p.took)
+		m := timing.Median(p.took)
 		fmt.Printf("%-28s %7.1f ms  %5.2f times procstat's  %6s KiB\n", p.name, float64(m.Microseconds())/1000, float64(m)/float64(first), strconv.FormatInt(p.peak, 10))
 	}
 	return nil
@@ -127,6 +113,7 @@ func bench(dir, count string) error {
 
 func (p *program) run() error {
 	cmd := exec.Command(p.args[0], p.args[1:]...)
+	cmd.Stderr = os.Stderr
 	start := time.Now()
 	err := cmd.Run()
 	p.took = append(p.took, time.Since(start))
@@ -134,10 +121,4 @@ func (p *program) run() error {
 		p.peak = max(p.peak, usage.Maxrss)
 	}
 	return err
-}
-
-func median(took []time.Duration) time.Duration {
-	sorted := slices.Clone(took)
-	slices.Sort(sorted)
-	return sorted[len(sorted)/2]
 }

@@ -1,16 +1,14 @@
-//go:build ignore
-
-// context.go times what alertmail --context costs beside other ways to get a user's
+// Package context times what alertmail --context costs beside other ways to get a user's
 // last lines out of a mail log:
 //
-//	go run testdata/bench/context.go [MIB [ROUNDS]]
+//	go run ./testdata/bench context [MIB [ROUNDS]]
 //
 // It makes a log of MIB MiB (4096) over a day, ending now, of which one line in
 // fifty thousand is about the user of a storm, too few to end the search before the
 // window does, and runs alertmail with and without
 // --context, grep over the file, and tac with awk that stops at the window's start,
 // in turn, ROUNDS rounds (7). It prints medians, and the first as the unit.
-package main
+package context
 
 import (
 	"bufio"
@@ -21,21 +19,21 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"stormcheck/testdata/bench/timing"
 )
 
 const row = "host,user,proc,count,actions\nmoscow,groucho,imapd,404,alert=60\n"
 
-func main() {
-	mib, rounds := argument(1, 4096), argument(2, 7)
+// Main runs the benchmark.
+func Main() {
+	mib, rounds := timing.Argument(1, 4096), timing.Argument(2, 7)
 	dir, err := os.MkdirTemp("", "context")
-	must(err)
+	timing.Check(err)
 	defer os.RemoveAll(dir)
 	log, rows, tool := filepath.Join(dir, "mail.log"), filepath.Join(dir, "rows.csv"), filepath.Join(dir, "alertmail")
-	must(os.WriteFile(rows, []byte(row), 0o600))
-	build := exec.Command("go", "build", "-o", tool, "./cmd/alertmail")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	build.Stderr = os.Stderr
-	must(build.Run())
+	timing.Check(os.WriteFile(rows, []byte(row), 0o600))
+	timing.Check(timing.Build(dir, "alertmail"))
 	write(log, int64(mib)<<20)
 
 	since := time.Now().Add(-10 * time.Minute).Format(time.Stamp)
@@ -52,7 +50,7 @@ func main() {
 			out, err := exec.Command("sh", "-c", p.script).Output()
 			took[i] = append(took[i], time.Since(start))
 			if err != nil || len(out) == 0 {
-				must(fmt.Errorf("%s: %d bytes, %v", p.name, len(out), err))
+				timing.Check(fmt.Errorf("%s: %d bytes, %v", p.name, len(out), err))
 			}
 		}
 	}
@@ -69,7 +67,7 @@ func main() {
 func write(path string, size int64) {
 	const line = "%s moscow dovecot: imap(%s)<%d><AbCdEf0123456789>: Disconnected: Logged out in=%d out=%d deleted=0 expunged=0\n"
 	f, err := os.Create(path)
-	must(err)
+	timing.Check(err)
 	w := bufio.NewWriterSize(f, 1<<20)
 	length := int64(len(fmt.Sprintf(line, time.Now().Format(time.Stamp), "harpo12", 12345, 1234, 123456)))
 	lines := size / length
@@ -84,22 +82,6 @@ func write(path string, size int64) {
 		}
 		fmt.Fprintf(w, line, stamp, user, 10000+i%89999, 1000+i%8999, 100000+i%899999)
 	}
-	must(w.Flush())
-	must(f.Close())
-}
-
-func argument(n, byDefault int) int {
-	if len(os.Args) <= n {
-		return byDefault
-	}
-	value, err := strconv.Atoi(os.Args[n])
-	must(err)
-	return value
-}
-
-func must(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "context:", err)
-		os.Exit(1)
-	}
+	timing.Check(w.Flush())
+	timing.Check(f.Close())
 }

@@ -1,16 +1,14 @@
-//go:build ignore
-
-// kill.go times killstorm beside what else ends a process storm:
+// Package kill times killstorm beside what else ends a process storm:
 //
-//	setsid -w go run testdata/bench/kill.go [RUNS [CASE [KILLER]]]
+//	setsid -w go run ./testdata/bench kill [RUNS [CASE [KILLER]]]
 //
 // It must be root. Each run (5 of each) is a PID namespace of its own, in which
-// testdata/bench/storm.c makes a storm under a uid of its own, in the same session as
+// testdata/bench/c/storm.c makes a storm under a uid of its own, in the same session as
 // who has to end it, so that no scheduling by session comes to help. A watcher at
 // real-time priority counts, and gives up after 40 seconds; with it the namespace ends.
 // Printed are the seconds from exec until nobody was alive for one full second:
 // median, worst, how many were lost, and each.
-package main
+package kill
 
 import (
 	"bufio"
@@ -28,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/proc"
+	"stormcheck/testdata/bench/timing"
 )
 
 const (
@@ -60,25 +59,19 @@ var killers = []struct{ name, script string }{
 // as by systemd, and before the storm. The last two are for who has no loop.
 var modes = []string{"normal", "realtime", "no shell", "standing"}
 
-func main() {
+// Main runs the benchmark.
+func Main() {
 	if len(os.Args) == 5 && os.Args[1] == "run" {
-		check(inside(os.Args[2], os.Args[3], os.Args[4]))
+		timing.Check(inside(os.Args[2], os.Args[3], os.Args[4]))
 		return
 	}
 	runs := 5
 	if len(os.Args) > 1 {
 		var err error
 		runs, err = strconv.Atoi(os.Args[1])
-		check(err)
+		timing.Check(err)
 	}
-	check(outside(runs, append(os.Args[min(2, len(os.Args)):], "", "")))
-}
-
-func check(err error) {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	timing.Check(outside(runs, append(os.Args[min(2, len(os.Args)):], "", "")))
 }
 
 // outside builds all, and starts each run in a PID namespace.
@@ -92,13 +85,8 @@ func outside(runs int, only []string) error {
 	if err != nil {
 		return err
 	}
-	for _, build := range [][]string{
-		{"cc", "-O2", "-o", dir + "/storm", "testdata/bench/storm.c"},
-		{"env", "CGO_ENABLED=0", "go", "build", "-ldflags", "-s -w", "-tags", "urfave_cli_no_docs", "-o", dir + "/killstorm", "./cmd/killstorm"},
-	} {
-		if out, err := exec.Command(build[0], build[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%v: %w: %s", build, err, out)
-		}
+	if err := timing.Build(dir, "storm", "killstorm"); err != nil {
+		return err
 	}
 	for c, storm := range cases {
 		if only[0] != "" && only[0] != strconv.Itoa(c) {
@@ -113,7 +101,7 @@ func outside(runs int, only []string) error {
 				var took []time.Duration
 				lost := 0
 				for range runs {
-					cmd := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", self, "run", strconv.Itoa(c), strconv.Itoa(k), mode)
+					cmd := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", self, os.Args[0], "run", strconv.Itoa(c), strconv.Itoa(k), mode)
 					cmd.Dir = dir
 					cmd.Env = append(os.Environ(), "PATH="+dir+":/usr/bin:/bin")
 					cmd.Stderr = os.Stderr
@@ -206,13 +194,13 @@ func inside(c, k, mode string) error {
 			runtime.LockOSThread()
 			switch mode {
 			case "normal":
-				check(start(0, nil, "sh", "-c", killers[ki].script))
+				timing.Check(start(0, nil, "sh", "-c", killers[ki].script))
 			case "realtime":
-				check(start(1, nil, "sh", "-c", killers[ki].script))
+				timing.Check(start(1, nil, "sh", "-c", killers[ki].script))
 			default:
 				row, err := os.Open("row")
-				check(err)
-				check(start(1, row, "killstorm", "--host", "bench"))
+				timing.Check(err)
+				timing.Check(start(1, row, "killstorm", "--host", "bench"))
 			}
 		}()
 	}
@@ -326,12 +314,12 @@ func reap() {
 // only says that they are, for it runs above who has to end them.
 func alive() (n int) {
 	dir, err := unix.Open("/proc", unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	check(err)
+	timing.Check(err)
 	defer unix.Close(dir)
 	var pids []string
 	for {
 		got, err := unix.Getdents(dir, entries)
-		check(err)
+		timing.Check(err)
 		if got <= 0 {
 			break
 		}

@@ -1,27 +1,27 @@
-//go:build ignore
-
-// titles.go times what reading process titles costs procstat:
+// Package titles times what reading process titles costs procstat:
 //
-//	go run testdata/bench/titles.go [COUNT...]
+//	go run ./testdata/bench titles [COUNT...]
 //
 // As root it makes COUNT idle processes (4000) of one account in a PID namespace of its
 // own, all with titles, runs procstat without and with --titles and ps in turn, 41 rounds,
 // and prints medians and ratios.
-package main
+package titles
 
 import (
 	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"time"
+
+	"stormcheck/testdata/bench/timing"
 )
 
 const rounds = 41
 
-func main() {
+// Main runs the benchmark.
+func Main() {
 	run := outside
 	if os.Getenv("BENCH_DIR") != "" {
 		run = bench
@@ -43,14 +43,11 @@ func outside() error {
 	if err != nil {
 		return err
 	}
-	for _, build := range [][]string{
-		{"chmod", "755", dir},
-		{"cc", "-O2", "-o", dir + "/crowd", "testdata/bench/crowd.c"},
-		{"env", "CGO_ENABLED=0", "go", "build", "-ldflags", "-s -w", "-tags", "urfave_cli_no_docs", "-o", dir + "/procstat", "./cmd/procstat"},
-	} {
-		if out, err := exec.Command(build[0], build[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("%v: %w: %s", build, err, out)
-		}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
+	}
+	if err := timing.Build(dir, "crowd", "procstat"); err != nil {
+		return err
 	}
 	table := "account,proc,title\nnobody,*,^\\./crowd (?P<user>[^ ]+) 600$\n"
 	if err := os.WriteFile(dir+"/titles.csv", []byte(table), 0o644); err != nil {
@@ -60,7 +57,7 @@ func outside() error {
 	if len(counts) == 0 {
 		counts = []string{"4000"}
 	}
-	cmd := exec.Command("unshare", append([]string{"--pid", "--fork", "--kill-child", "--mount-proc", self}, counts...)...)
+	cmd := exec.Command("unshare", append([]string{"--pid", "--fork", "--kill-child", "--mount-proc", self, os.Args[0]}, counts...)...)
 	cmd.Env = append(os.Environ(), "BENCH_DIR="+dir)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
@@ -117,13 +114,7 @@ func among(dir, count string) error {
 	fmt.Printf("%s processes with titles, medians of %d rounds:\n", count, rounds)
 	for i, args := range programs {
 		fmt.Printf("%-52s %7.1f ms  %5.2f times the first\n", strings.ReplaceAll(strings.Join(args, " "), dir+"/", ""),
-			float64(median(took[i]).Microseconds())/1000, float64(median(took[i]))/float64(median(took[0])))
+			float64(timing.Median(took[i]).Microseconds())/1000, float64(timing.Median(took[i]))/float64(timing.Median(took[0])))
 	}
 	return nil
-}
-
-func median(took []time.Duration) time.Duration {
-	sorted := slices.Clone(took)
-	slices.Sort(sorted)
-	return sorted[len(sorted)/2]
 }

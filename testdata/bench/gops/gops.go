@@ -1,5 +1,3 @@
-//go:build ignore
-
 // gops counts processes by owner and name with go-ps, as a program would that had
 // nothing else.
 package main

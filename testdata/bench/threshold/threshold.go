@@ -1,15 +1,13 @@
-//go:build ignore
-
-// threshold.go times threshold beside what else filters CSV:
+// Package threshold times threshold beside what else filters CSV:
 //
-//	go run testdata/bench/threshold.go [ROWS [ROUNDS]]
+//	go run ./testdata/bench threshold [ROWS [ROUNDS]]
 //
 // It makes a stream of ROWS rows (3 million) of eight columns, of which one in 200
 // counts 20 or more, and takes it through all programs in turn, ROUNDS rounds (7).
 // It prints medians, how often faster threshold is, and the most memory: once for
 // the rows that reach a limit of the built-in table, once for all rows with what
 // the table says of them.
-package main
+package threshold
 
 import (
 	"bufio"
@@ -17,10 +15,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"slices"
-	"strconv"
 	"syscall"
 	"time"
+
+	"stormcheck/testdata/bench/timing"
 )
 
 // chain says what the built-in table says, as the original did: in code.
@@ -61,23 +59,12 @@ type program struct {
 	peak int64 // KiB
 }
 
-func main() {
-	if err := bench(argument(1, 3_000_000), argument(2, 7)); err != nil {
+// Main runs the benchmark.
+func Main() {
+	if err := bench(timing.Argument(1, 3_000_000), timing.Argument(2, 7)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-}
-
-func argument(at, byDefault int) int {
-	if len(os.Args) <= at {
-		return byDefault
-	}
-	n, err := strconv.Atoi(os.Args[at])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "%q is not a number\n", os.Args[at])
-		os.Exit(2)
-	}
-	return n
 }
 
 func bench(count, rounds int) error {
@@ -86,10 +73,8 @@ func bench(count, rounds int) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-ldflags", "-s -w", "-tags", "urfave_cli_no_docs", "-o", dir+"/threshold", "./cmd/threshold")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
+	if err := timing.Build(dir, "threshold"); err != nil {
+		return err
 	}
 	limits, err := exec.Command(dir+"/threshold", "--print-limits").Output()
 	if err != nil {
@@ -128,9 +113,9 @@ func bench(count, rounds int) error {
 			}
 		}
 		fmt.Printf("%d rows in, %s, medians of %d rounds:\n", count, c.title, rounds)
-		first := median(c.programs[0].took)
+		first := timing.Median(c.programs[0].took)
 		for _, p := range c.programs {
-			m := median(p.took)
+			m := timing.Median(p.took)
 			fmt.Printf("%-28s %6.2f s  %5.2f times threshold's  %7d KiB\n", p.name, m.Seconds(), float64(m)/float64(first), p.peak)
 		}
 	}
@@ -173,10 +158,4 @@ func (p *program) run(stream string) error {
 		p.peak = max(p.peak, usage.Maxrss)
 	}
 	return err
-}
-
-func median(took []time.Duration) time.Duration {
-	sorted := slices.Clone(took)
-	slices.Sort(sorted)
-	return sorted[len(sorted)/2]
 }

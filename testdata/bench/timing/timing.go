@@ -1,0 +1,64 @@
+// Package timing is what the benchmarks share.
+package timing
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Check ends the benchmark with an error, unless it is nil.
+func Check(err error) {
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bench %s: %v\n", os.Args[0], err)
+		os.Exit(1)
+	}
+}
+
+// Build makes programs in a directory: the tools in cmd as install.sh builds them, and
+// what is written in C or Go beside the benchmarks.
+func Build(dir string, names ...string) error {
+	for _, name := range names {
+		args := []string{"go", "build", "-o", dir + "/" + name, "./testdata/bench/" + name}
+		switch {
+		case exists("cmd/" + name):
+			args = []string{"go", "build", "-ldflags", "-s -w", "-tags", "urfave_cli_no_docs", "-o", dir + "/" + name, "./cmd/" + name}
+		case exists("testdata/bench/c/" + name + ".c"):
+			args = []string{"cc", "-O2", "-o", dir + "/" + name, "testdata/bench/c/" + name + ".c"}
+		}
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%v: %w: %s", args, err, out)
+		}
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Median returns the median of durations, which need not be sorted.
+func Median(took []time.Duration) time.Duration {
+	sorted := slices.Clone(took)
+	slices.Sort(sorted)
+	return sorted[len(sorted)/2]
+}
+
+// Argument returns the benchmark's n-th argument, a positive number, or byDefault.
+func Argument(n, byDefault int) int {
+	if len(os.Args) <= n {
+		return byDefault
+	}
+	value, err := strconv.Atoi(os.Args[n])
+	if err == nil && value < 1 {
+		err = fmt.Errorf("%d is no count", value)
+	}
+	Check(err)
+	return value
+}
