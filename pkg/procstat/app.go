@@ -12,6 +12,7 @@ import (
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
+	"stormcheck/pkg/rows"
 	"stormcheck/pkg/titles"
 )
 
@@ -74,6 +75,14 @@ func run(c *cli.Context, env filter.Env) (err error) {
 	case every > 0 && input != "":
 		return filter.Usagef("--every: text of ps is read only once")
 	case every > 0:
+		if !c.IsSet("host") { // it may be set while this runs
+			o.NodeName = func() string {
+				if name, err := os.Hostname(); err == nil {
+					o.Host = rows.Escape(name)
+				}
+				return o.Host
+			}
+		}
 		return stand(c, o, every, env)
 	case o.Churn:
 		return filter.Usagef("--churn: goes with --every")

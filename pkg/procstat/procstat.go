@@ -22,6 +22,7 @@ type Options struct {
 	Min      int64            // the smallest count of a row
 	Total    bool             // also a row for all processes of each user
 	Host     string           // the host column, escaped
+	NodeName func() string    // with Stand: the host column of each snapshot, escaped; nil: Host
 	Titles   *titles.Table    // how processes say whom they serve; nil: none does
 	Text     io.Reader        // text of ps in place of this machine's table
 	TextName string           // its name in messages

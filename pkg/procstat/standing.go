@@ -39,6 +39,10 @@ func Stand(ctx context.Context, o Options, every time.Duration, out io.Writer) e
 	defer func() { o.check(export.close()) }()
 	_ = w.Write(header) // Error has it
 	for beat := newBeat(every); ; {
+		if o.NodeName != nil {
+			o.Host = o.NodeName()
+			export.Host = o.Host
+		}
 		found, err := o.fromTable(table, speakers, names.byUIDs)
 		if err != nil {
 			return err

@@ -260,6 +260,24 @@ func TestStandingSkipsBeats(t *testing.T) {
 	}
 }
 
+// Each snapshot has the host name of its time.
+func TestStandingReadsHostNameAgain(t *testing.T) {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	n, seen := 0, ""
+	name := func() string { n++; return fmt.Sprint("host", n) }
+	out := writerFunc(func(p []byte) (int, error) {
+		if seen += string(p); strings.Contains(seen, "Z,host3,") {
+			stop()
+		}
+		return len(p), nil
+	})
+	o := Options{Min: 1, NodeName: name, Now: time.Now, Report: func(error) {}}
+	if err := Stand(ctx, o, time.Millisecond, out); err != nil || !strings.Contains(seen, "Z,host1,") || !strings.Contains(seen, "Z,host2,") {
+		t.Errorf("%v; %.300q", err, seen)
+	}
+}
+
 // The beat doesn't drift: late as a wait may be, the next is counted from the first.
 func TestBeat(t *testing.T) {
 	start := time.Now()
