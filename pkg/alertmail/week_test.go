@@ -49,32 +49,32 @@ func TestWeek(t *testing.T) {
 			sent = append(sent, s.now.Format("Mon 15:04 ")+strings.TrimPrefix(problem, s.o.Sendmail+": "))
 		}
 	}
-	same(t, strings.Join(sent, "\n")+"\n", `Mon 00:17 404 groucho imapd on moscow: killed
-Mon 00:23 groucho imapd on moscow: over, 808 killed
-Tue 00:17 404 groucho imapd on moscow: killed
-Tue 00:23 groucho imapd on moscow: over, 808 killed
-Tue 10:00 150 harpo imapd on moscow: killed
-Tue 10:57 150 harpo imapd on moscow: killed
-Tue 11:54 150 harpo imapd on moscow: killed
-Tue 12:51 150 harpo imapd on moscow: killed
-Tue 13:34 harpo imapd on moscow: over, 31500 killed
-Wed 00:17 404 groucho imapd on moscow: killed
-Wed 00:23 groucho imapd on moscow: over, 808 killed
+	same(t, strings.Join(sent, "\n")+"\n", `Mon 00:17 404 groucho imapd on moscow: killed, mail saved
+Mon 00:23 groucho imapd on moscow: over, 808 killed, mail saved
+Tue 00:17 404 groucho imapd on moscow: killed, mail saved
+Tue 00:23 groucho imapd on moscow: over, 808 killed, mail saved
+Tue 10:00 150 harpo imapd on moscow: killed, mail saved
+Tue 10:57 150 harpo imapd on moscow: killed, mail saved
+Tue 11:54 150 harpo imapd on moscow: killed, mail saved
+Tue 12:51 150 harpo imapd on moscow: killed, mail saved
+Tue 13:34 harpo imapd on moscow: over, 31500 killed, mail saved
+Wed 00:17 404 groucho imapd on moscow: killed, mail saved
+Wed 00:23 groucho imapd on moscow: over, 808 killed, mail saved
 Wed 08:00 30 chico vi on moscow
 Wed 08:57 30 chico vi on moscow
 Wed 09:56 30 chico vi on moscow
 Wed 10:34 chico vi on moscow: over
-Thu 00:17 404 groucho imapd on moscow: killed
-Thu 00:23 groucho imapd on moscow: over, 808 killed
-Fri 00:17 404 groucho imapd on moscow: killed
-Fri 00:23 groucho imapd on moscow: over, 808 killed
+Thu 00:17 404 groucho imapd on moscow: killed, mail saved
+Thu 00:23 groucho imapd on moscow: over, 808 killed, mail saved
+Fri 00:17 404 groucho imapd on moscow: killed, mail saved
+Fri 00:23 groucho imapd on moscow: over, 808 killed, mail saved
 Fri 09:30 exit status 75
 Fri 10:38 exit status 75 (nothing taken since 09:30)
-Fri 11:08 zeppo imapd on moscow: over, 4000 killed
-Sat 00:17 404 groucho imapd on moscow: killed
-Sat 00:23 groucho imapd on moscow: over, 808 killed
-Sun 00:17 404 groucho imapd on moscow: killed
-Sun 00:23 groucho imapd on moscow: over, 808 killed
+Fri 11:08 zeppo imapd on moscow: over, 4000 killed, mail saved
+Sat 00:17 404 groucho imapd on moscow: killed, mail saved
+Sat 00:23 groucho imapd on moscow: over, 808 killed, mail saved
+Sun 00:17 404 groucho imapd on moscow: killed, mail saved
+Sun 00:23 groucho imapd on moscow: over, 808 killed, mail saved
 `)
 	same(t, contents(t, s.o.State), strings.SplitAfter(contents(t, s.o.State), "\n")[0])
 	_ = os.Remove(s.o.State)

@@ -1,0 +1,106 @@
+package alertmail_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"stormcheck/pkg/rows"
+)
+
+// situations are what a message can be about, each with its rows.
+var situations = map[string][]cells{
+	"killed": {with(incident, rows.UID, 1001, rows.Parent, "404:812:imap-login", rows.Oldest, "2000-04-25T05:14:02Z")},
+	"trimmed": {{rows.UID: "1001", rows.Count: "75", rows.Actions: "alert=60 trim=60", rows.Killed: "16", rows.Remaining: "0",
+		rows.Notes: "killstorm: " + rows.FormatTrimmed(16, 75, 59)}},
+	"dry-run": {{rows.UID: "1001", rows.Count: "120", rows.Actions: "alert=60 archive=60 kill=100",
+		rows.Notes: "killstorm: " + rows.FormatWouldKill(120) + ": pids 523 525 and 118 more"}},
+	"partly-killed": {with(incident, rows.UID, 1001, rows.Killed, 398, rows.Remaining, 6,
+		rows.Errors, "killstorm: "+rows.FormatRemaining(6, "6 uninterruptible (D)"))},
+	"respawned": {with(incident, rows.UID, 1001, rows.Remaining, 12, rows.Errors, "killstorm: "+rows.FormatRemaining(12, "12 respawned"))},
+	"zombies": {{rows.User: "root", rows.UID: "0", rows.Proc: "sleep", rows.Count: "25", rows.Zombies: "22", rows.Actions: "alert=20",
+		rows.Parent: "25:811:backup.sh"}},
+	"subsided": {{rows.UID: "1001", rows.Actions: "alert=60 kill=100", rows.Killed: "0", rows.Remaining: "0",
+		rows.Notes: "killstorm: " + rows.FormatSubsided(0, "120 named bash started at the same time")}},
+	"not-working": {gap("moscow", "threshold: /etc/stormcheck/limits.csv:33: kill: ' 100' is not a number")},
+	"churn": {{rows.UID: "1001", rows.Proc: "curl", rows.Count: "3", rows.Zombies: "0", rows.Started: "8700", rows.Actions: "alert=3000/m",
+		rows.Parent: "3:4711:bash"}},
+	"many": {
+		with(incident, rows.UID, 1001), {rows.User: "harpo", rows.UID: "1002", rows.Count: "150", rows.Actions: "alert=60"},
+		{rows.User: "chico", rows.UID: "1003", rows.Proc: "httpd", rows.Count: "90", rows.Actions: "alert=60", rows.Errors: "mine: no luck"},
+		{rows.Host: "tula", rows.User: "zeppo", rows.UID: "1004", rows.Count: "61", rows.Actions: "alert=60"},
+	},
+	"page": {with(incident, rows.UID, 1001, rows.Actions, "alert=60 page=100 kill=100")},
+}
+
+// TestMessagesAsDocumented holds what is sent against testdata/mail, where a reader sees
+// what the product says. UPDATE=1 writes the files. Python's email reads each back.
+func TestMessagesAsDocumented(t *testing.T) {
+	dir, err := filepath.Abs("../../testdata/mail")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, all := range situations {
+		o := dry()
+		if name == "page" {
+			o.To, o.PageTo = nil, []string{"pager@example.org"}
+		}
+		golden(t, filepath.Join(dir, name+".txt"), quiet(t, o, stream(all...)))
+	}
+	s := newStory(t)
+	for _, n := range []int{404, 911, 700, 120} {
+		s.run(with(lasting, rows.Count, n))
+	}
+	for range 5 {
+		s.run()
+	}
+	mails, _ := filepath.Glob(s.dir + "/mail.*")
+	golden(t, filepath.Join(dir, "over.txt"), contents(t, mails[len(mails)-1]))
+}
+
+// golden holds a mail against a file, and against Python's email.
+func golden(t *testing.T, path, mail string) {
+	t.Helper()
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(path, []byte(mail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same(t, mail, contents(t, path))
+	if first, _, _ := strings.Cut(parse(t, mail).body, "\n"); first != parse(t, mail).subject {
+		t.Errorf("%s: subject and first line differ", path)
+	}
+	cmd := exec.Command("python3", "-c", `
+import email, email.policy, sys, unicodedata
+m = email.message_from_binary_file(sys.stdin.buffer, policy=email.policy.default)
+assert not m.defects and m.get_content_type() == 'text/plain', m.defects
+first = m.get_content().split('\n')[0]
+columns = sum(2 if unicodedata.east_asian_width(c) in 'WF' else 1 for c in first)
+assert m['Subject'] == first and columns <= 78, (m['Subject'], first)`)
+	cmd.Stdin = strings.NewReader(mail)
+	if _, err := exec.LookPath("python3"); err != nil {
+		return
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s: %s", path, out)
+	}
+}
+
+// TestSummaryFitsWithNamesOfAnyLengthAndScript: 78 columns as Unicode counts them.
+func TestSummaryFitsWithNamesOfAnyLengthAndScript(t *testing.T) {
+	for _, name := range []string{strings.Repeat("x", 300), strings.Repeat("я", 120), strings.Repeat("日本", 80), strings.Repeat("ｗ", 90)} {
+		row := with(incident, rows.User, name, rows.Proc, name, rows.Host, name, rows.UID, 1001)
+		p := checkSafe(t, quiet(t, dry(), stream(row, lasting)))
+		columns := 0
+		for _, r := range p.subject {
+			if columns++; strings.ContainsRune("日本ｗ", r) {
+				columns++
+			}
+		}
+		if columns > 78 || columns < 60 || !strings.Contains(p.subject, ": killed, mail saved (and 1 more)") {
+			t.Errorf("%d columns: %s", columns, p.subject)
+		}
+	}
+}
