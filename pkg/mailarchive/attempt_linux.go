@@ -158,7 +158,7 @@ const (
 // noteOutcome notes for the next runs why there is no copy of the mailbox. The row
 // doesn't wait for that.
 func (b *box) noteOutcome(why error) {
-	if b.DryRun {
+	if b.DryRun || b.running.Err() != nil {
 		return
 	}
 	b.working.Add(1)

@@ -316,7 +316,7 @@ func (s *stage) box(ctx context.Context, d *directory, o Options) *box {
 	s.Helper()
 	template, err := mailbox.Parse(s.spool + "/{user}")
 	s.try(err)
-	return newBox(&job{archiver: &archiver{Options: o}, ctx: ctx, dir: d, user: mailbox.User{Name: groucho}}, template)
+	return newBox(&job{archiver: &archiver{Options: o, running: s.Context()}, ctx: ctx, dir: d, user: mailbox.User{Name: groucho}}, template)
 }
 
 // What was free may be taken by others meanwhile.

@@ -65,6 +65,9 @@ func (j *job) inArchive() place { return place{dir: j.Dir, archive: true} }
 
 // overtime puts into words why the crew didn't do what it was asked for.
 func (j *job) overtime(err error) error {
+	if ended := context.Cause(j.running); ended != nil && (err == errOver || err == errHangs) {
+		return ended
+	}
 	switch err {
 	case errOver:
 		return fmt.Errorf("given up after %s", span(j.Timeout))

@@ -1,6 +1,7 @@
 package mailarchive
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -281,4 +282,33 @@ func TestRowSaysWhatBecameOfTheMail(t *testing.T) {
 	s.at(s.Now().Add(time.Hour))
 	s.MaxSize = 1
 	says("too large", rows.MailNotSaved)
+}
+
+// On SIGTERM the rows in hand are given up at once, and passed on.
+func TestTerminatedRunPassesItsRowsOn(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	holder, err := s.lockToWrite()
+	s.try(err)
+	defer holder.Close()
+	cmd := s.command("--lock-timeout", patient.String(), "--timeout", (2 * patient).String(), "--min-free", "0")
+	out, err := cmd.StdoutPipe()
+	s.try(err)
+	begin := time.Now()
+	s.try(cmd.Start())
+	lines := bufio.NewReader(out)
+	if line, err := lines.ReadString('\n'); line != header {
+		t.Fatalf("%q, %v", line, err)
+	}
+	time.Sleep(100 * time.Millisecond) // it may wait for the lock by now: either way is right
+	s.try(cmd.Process.Signal(unix.SIGTERM))
+	row, err := lines.ReadString('\n')
+	s.try(err)
+	if !strings.Contains(row, "ended early by a signal: terminated") || !strings.Contains(row, ",archive=60,,") {
+		t.Errorf("%q", row)
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 1 || time.Since(begin) >= patient {
+		t.Errorf("%v after %s", err, time.Since(begin))
+	}
+	s.archiveHolds()
 }

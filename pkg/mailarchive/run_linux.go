@@ -14,14 +14,17 @@ import (
 
 // Run takes a stream through mailarchive.
 func Run(o Options, env filter.Env) error {
+	stop := filter.NewStop(nil)
 	a := newArchiver(o)
 	defer a.close()
+	go a.endWith(stop)
 	proc.MakeThreads() // those of the runtime
 	endExpiry := a.expire()
 	err := filter.Acting{
 		Tool: "mailarchive", Action: "archive", Host: o.Host, Now: o.Now,
 		Fills: []rows.Column{rows.Archived},
 		Start: a.start,
+		Stop:  stop,
 	}.Run(env)
 	return errors.Join(err, endExpiry())
 }
@@ -34,6 +37,9 @@ type archiver struct {
 	queue   *queue
 	archive *archive
 
+	running context.Context // until a signal ends the run early
+	end     context.CancelCauseFunc
+
 	// The work in the snapshot of that time. An account may have many rows in it, as
 	// many as it has names for its processes: one copy of a mailbox stands for all.
 	snapshot time.Time
@@ -43,12 +49,23 @@ type archiver struct {
 
 func newArchiver(o Options) *archiver {
 	a := &archiver{Options: o, crew: hire(), queue: newQueue(), jobs: map[owner]*job{}}
+	a.running, a.end = context.WithCancelCause(context.Background())
 	a.archive = openArchive(o.Dir) // now, for in a storm there may be no file handle left
 	return a
 }
 
+// endWith gives up the work for all rows when the run is to end early.
+func (a *archiver) endWith(stop *filter.Stop) {
+	select {
+	case <-stop.Asked():
+		a.end(stop.Err())
+	case <-a.running.Done():
+	}
+}
+
 func (a *archiver) close() {
 	a.working.Wait()
+	a.end(nil)
 	a.archive.close()
 	a.queue.close()
 	a.crew.dismiss()
@@ -76,7 +93,7 @@ func (a *archiver) start(due *filter.Due, done func()) {
 		a.working.Add(1)
 		go func() {
 			defer a.working.Done()
-			ctx, cancel := context.WithTimeout(context.Background(), a.Timeout)
+			ctx, cancel := context.WithTimeout(a.running, a.Timeout)
 			defer cancel()
 			j.ctx = ctx
 			j.run()
