@@ -389,7 +389,9 @@ func leased(t *testing.T, f *os.File) int {
 func TestLeaseIsWaitedFor(t *testing.T) {
 	template, path := spool(t)
 	holder := lease(t, path)
+	given := make(chan struct{})
 	go func() {
+		defer close(given)
 		for leased(t, holder) == unix.F_WRLCK { // nobody has asked for it
 			time.Sleep(time.Millisecond)
 		}
@@ -398,6 +400,7 @@ func TestLeaseIsWaitedFor(t *testing.T) {
 	f, err := template.OpenLocked(groucho, time.Minute)
 	try(t, err)
 	f.Close()
+	<-given
 }
 
 func TestLeaseThatIsKeptIsRefused(t *testing.T) {
