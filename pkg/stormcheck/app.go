@@ -15,7 +15,7 @@ func App() *cli.App {
 		Name:  "stormcheck",
 		Usage: "find process storms, save the mail, end them, and report",
 		Synopsis: `stormcheck [-n] [--every DUR]
-       stormcheck --check | --status
+       stormcheck --check | --status | --test-alert
        stormcheck [-n] --end USER/PROC [--yes]
        stormcheck --pause DUR [USER/PROC]
        stormcheck --resume`,
@@ -25,6 +25,7 @@ func App() *cli.App {
 			&cli.StringFlag{Name: "every", Usage: "keep the pipe ready, and look each `DUR`"},
 			&cli.BoolFlag{Name: "check", Usage: "report for all that a run needs whether it is as it should be"},
 			&cli.BoolFlag{Name: "status", Usage: "show whether storms are ended, the last run, and what was done"},
+			&cli.BoolFlag{Name: "test-alert", Usage: "send a test in each way that alerts go, and say which took it"},
 			&cli.StringFlag{Name: "end", Usage: "archive and end the processes `USER/PROC` now, whatever the limits say"},
 			&cli.BoolFlag{Name: "yes", Usage: "with --end: don't ask"},
 			&cli.StringFlag{Name: "pause", Usage: "end nothing, or nothing of USER/PROC, for `DUR`, at most 24h"},
@@ -41,10 +42,11 @@ const longestEvery = 5 * time.Minute
 func run(c *cli.Context, env filter.Env) error {
 	for _, task := range []struct {
 		flag string
-		run  func(io.Writer) (fine bool)
+		run  func(io.Writer, func(error)) error
 	}{
 		{"check", check},
 		{"status", status},
+		{"test-alert", testAlert},
 	} {
 		if !c.Bool(task.flag) {
 			continue
@@ -52,10 +54,7 @@ func run(c *cli.Context, env filter.Env) error {
 		if c.NumFlags() > 1 {
 			return filter.Usagef("--%s: goes alone", task.flag)
 		}
-		if !task.run(env.Out) {
-			return filter.ErrFailed
-		}
-		return nil
+		return task.run(env.Out, env.Report)
 	}
 	if c.IsSet("pause") || c.Bool("resume") {
 		return runPause(c, env.Out)

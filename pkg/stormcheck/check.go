@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"stormcheck/pkg/filter"
 	"stormcheck/pkg/pause"
 	"stormcheck/pkg/rows"
 	"stormcheck/pkg/trusted"
@@ -49,7 +50,7 @@ func (c *checkup) verdict(name string, err error) {
 
 // check writes for all that a run needs whether it is as it should be. It starts what
 // a run starts.
-func check(out io.Writer) (fine bool) {
+func check(out io.Writer, _ func(error)) error {
 	c := &checkup{out: out, settings: readSettings(Conf)}
 	c.checkSettings()
 	c.checkPrivileges()
@@ -65,7 +66,10 @@ func check(out io.Writer) (fine bool) {
 	if isTerminal(os.Stdout) {
 		c.next()
 	}
-	return c.wrong == 0
+	if c.wrong > 0 {
+		return filter.ErrFailed
+	}
+	return nil
 }
 
 // next says what to do after this, to a person.

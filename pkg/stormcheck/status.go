@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"stormcheck/pkg/filter"
 	"stormcheck/pkg/pause"
 	"stormcheck/pkg/rows"
 	"stormcheck/pkg/trusted"
@@ -36,9 +37,9 @@ func (o *overview) say(format string, args ...any) {
 	fmt.Fprintln(o.out, rows.Printable(fmt.Sprintf(format, args...)))
 }
 
-// status writes what stormcheck is doing. It is fine if the last run was, and a
-// snapshot has passed in the last ten minutes.
-func status(out io.Writer) (fine bool) {
+// status writes what stormcheck is doing. It returns nil if the last run was fine, a
+// snapshot has passed in the last ten minutes, and no message waits.
+func status(out io.Writer, _ func(error)) error {
 	o := &overview{out: out, now: time.Now(), settings: readSettings(Conf)}
 	o.last, o.known = readLast()
 	o.runs = readRuns(o.now.Add(-24 * time.Hour))
@@ -52,7 +53,10 @@ func status(out io.Writer) (fine bool) {
 	if isTerminal(os.Stdout) {
 		o.plot()
 	}
-	return !o.bad
+	if o.bad {
+		return filter.ErrFailed
+	}
+	return nil
 }
 
 // armed says whether the next storm would be ended, and if not, why and since when.
