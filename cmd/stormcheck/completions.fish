@@ -106,6 +106,7 @@ complete -c stormcheck -l dry-run -s n -d 'touch nothing, show what would be don
 complete -c stormcheck -l every -x -d 'keep the pipe ready, and look each DUR'
 complete -c stormcheck -l check -d 'report for all that a run needs whether it is as it should be'
 complete -c stormcheck -l status -d 'show whether storms are ended, the last run, and what was done'
+complete -c stormcheck -l test-alert -d 'send a test in each way that alerts go, and say which took it'
 complete -c stormcheck -l end -x -d 'archive and end the processes USER/PROC now, whatever the limits say'
 complete -c stormcheck -l yes -d 'with --end: don\'t ask'
 complete -c stormcheck -l pause -x -d 'end nothing, or nothing of USER/PROC, for DUR, at most 24h'

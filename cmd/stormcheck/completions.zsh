@@ -125,6 +125,7 @@ stormcheck)
 		'(--every)--every[keep the pipe ready, and look each DUR]:DUR:' \
 		'(--check)--check[report for all that a run needs whether it is as it should be]' \
 		'(--status)--status[show whether storms are ended, the last run, and what was done]' \
+		'(--test-alert)--test-alert[send a test in each way that alerts go, and say which took it]' \
 		'(--end)--end[archive and end the processes USER/PROC now, whatever the limits say]:USER/PROC:' \
 		'(--yes)--yes[with --end: don'\''t ask]' \
 		'(--pause)--pause[end nothing, or nothing of USER/PROC, for DUR, at most 24h]:DUR:' \
