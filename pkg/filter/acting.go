@@ -63,8 +63,8 @@ const (
 	maxAhead = time.Minute
 )
 
-// Run takes a stream through the filter. A reader that has gone doesn't keep it
-// from its work. A run that is ended early fails.
+// Run takes a stream through the filter. If its reader has gone it still acts on all
+// rows of the snapshot, and ends before the next one. A run that is ended early fails.
 func (a Acting) Run(env Env) error {
 	OutliveReader()
 	if a.Stop == nil {
@@ -74,12 +74,12 @@ func (a Acting) Run(env Env) error {
 	q := queue{Acting: a, env: env, out: rows.NewWriter(env.Out), hands: make(chan struct{}, mostStarted)}
 	in := env.In
 	if file, ok := in.(*os.File); ok {
-		in = interruptible{file, a.Stop, func() bool { return len(q.hands) > 0 }}
+		in = interruptible{file, a.Stop, func() bool { return len(q.hands) > 0 }, q.watched}
 	}
 	err := Stream{
 		Need:   append([]rows.Column{rows.Time, rows.Host, rows.User, rows.Actions}, a.Needs...),
 		Adds:   append(a.Fills, rows.Notes, rows.Errors),
-		Idle:   func() error { q.act(); q.flush(); return a.Stop.now() },
+		Idle:   q.idle,
 		Header: q.header,
 		Row:    func(record *rows.Record) error { q.row(record); return a.Stop.now() },
 	}.Run(in, q.report)
@@ -92,14 +92,46 @@ func (a Acting) Run(env Env) error {
 	return err
 }
 
-// header begins a snapshot, unless the run is to end early.
+// header begins a snapshot, unless the run is to end early or nobody reads its rows.
 func (q *queue) header(record *rows.Record) error {
 	q.act()
 	q.started.Wait()
-	if q.Stop.Err() != nil {
+	if q.Stop.Err() != nil || q.failed() {
 		return ErrFailed
 	}
 	q.write(record)
+	q.headers++
+	q.rows = 0
+	return nil
+}
+
+// idle acts on the rows that have been read and writes them, before a read that may block.
+func (q *queue) idle() error {
+	q.act()
+	q.flush()
+	if q.between() && q.failed() {
+		return ErrFailed
+	}
+	return q.Stop.now()
+}
+
+// between reports whether the rows of all snapshots so far are known to have been read:
+// procstat --every writes the next header as soon as a snapshot is whole. Rows may
+// follow the first header for which the filter has to stay, though nobody reads them.
+func (q *queue) between() bool { return q.headers > 1 && q.rows == 0 }
+
+// failed reports whether output could not be written.
+func (q *queue) failed() bool {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	return q.out.Error() != nil
+}
+
+// watched returns the output if the run ends as soon as its reader has gone, else nil.
+func (q *queue) watched() *checked {
+	if out, ok := q.env.Out.(*checked); ok && q.between() {
+		return out
+	}
 	return nil
 }
 
@@ -110,6 +142,8 @@ type queue struct {
 	out     *rows.Writer
 	records []*rows.Record
 	due     []*Due
+	headers int // that have been read
+	rows    int // that have been read since the last header
 
 	mutex   sync.Mutex     // for out and env.Report
 	started sync.WaitGroup // rows that Start has in hand
@@ -136,6 +170,7 @@ func (q *queue) report(err error) {
 
 // row queues a row that is due and fit, or behind one that is, and writes any other.
 func (q *queue) row(record *rows.Record) {
+	q.rows++
 	limit, lesser, due, err := q.limits(record)
 	var row rows.Row
 	if due && err == nil {

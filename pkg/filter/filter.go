@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/rows"
 	"stormcheck/pkg/trusted"
@@ -121,6 +122,18 @@ func (c *checked) Write(p []byte) (int, error) {
 		c.err = err
 	}
 	return n, err
+}
+
+// readerGone reports whether w is a pipe that nobody has open for reading any more,
+// and remembers that as a failure to write. See POLLERR in poll(2).
+func (c *checked) readerGone(revents int16) bool {
+	if revents&unix.POLLERR == 0 {
+		return false
+	}
+	if c.err == nil {
+		c.err = unix.EPIPE
+	}
+	return true
 }
 
 // Main runs a tool with the process's own arguments, streams and exit status.

@@ -104,17 +104,26 @@ func (s *Stop) release() {
 }
 
 // An interruptible is an input that fails with ErrFailed instead of being waited for,
-// when the run is to end early and no row is in hand.
+// when the run is to end early and no row is in hand, or when the reader of the output
+// has gone.
 type interruptible struct {
 	*os.File
-	stop *Stop
-	busy func() bool // a row is in hand
+	stop    *Stop
+	busy    func() bool     // a row is in hand
+	watched func() *checked // the output whose reader is watched, or nil
 }
 
 func (i interruptible) Read(p []byte) (int, error) {
 	const glance = 20 // milliseconds
+	out := i.watched()
+	outFd := int32(-1) // poll(2) ignores it
+	if out != nil {
+		if file, ok := out.w.(*os.File); ok {
+			outFd = int32(file.Fd())
+		}
+	}
 	for {
-		fds := []unix.PollFd{{Fd: int32(i.Fd()), Events: unix.POLLIN}}
+		fds := []unix.PollFd{{Fd: int32(i.Fd()), Events: unix.POLLIN}, {Fd: outFd}}
 		timeout, asked := -1, i.stop.Err() != nil
 		switch {
 		case asked && !i.busy():
@@ -129,6 +138,8 @@ func (i interruptible) Read(p []byte) (int, error) {
 		case err == unix.EINTR:
 		case err != nil || fds[0].Revents != 0:
 			return i.File.Read(p)
+		case out != nil && out.readerGone(fds[1].Revents):
+			return 0, ErrFailed
 		case n == 0 && timeout == 0:
 			return 0, ErrFailed
 		}

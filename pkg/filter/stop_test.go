@@ -47,6 +47,11 @@ func acting(how string) *cli.App {
 			a.Stop = NewStop(func() { fmt.Fprintln(os.Stderr, "resumed"); os.Exit(7) })
 		}
 		switch how {
+		case "at once":
+			a.Act = func(_ *rows.Record, row rows.Row, _ rows.Limit) error {
+				fmt.Fprintln(os.Stderr, "at", row.User)
+				return nil
+			}
 		case "together":
 			a.Together = func(due []*Due) {
 				for _, d := range due {
@@ -83,6 +88,7 @@ type running struct {
 	t        *testing.T
 	in       io.WriteCloser
 	out      *bufio.Reader
+	reader   io.Closer // of out
 	problems *bufio.Reader
 }
 
@@ -107,7 +113,7 @@ func startActing(t *testing.T, how string) *running {
 	}
 	slow := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	t.Cleanup(func() { slow.Stop(); _ = cmd.Process.Kill() })
-	return &running{cmd, strings.TrimPrefix(cmd.Env[len(cmd.Env)-1], "FILTER_GO="), t, in, bufio.NewReader(out), bufio.NewReader(problems)}
+	return &running{cmd, strings.TrimPrefix(cmd.Env[len(cmd.Env)-1], "FILTER_GO="), t, in, bufio.NewReader(out), out, bufio.NewReader(problems)}
 }
 
 func (r *running) write(lines ...string) { _, _ = io.WriteString(r.in, strings.Join(lines, "\n")+"\n") }
@@ -221,5 +227,33 @@ func TestSecondSignalEndsIt(t *testing.T) {
 			case <-time.After(20 * time.Millisecond):
 			}
 		}
+	}
+}
+
+// In a pipe that nobody reads a filter acts on all rows of the snapshot that it has begun
+// and on no other one, however long its input stays open.
+func TestReaderGoneEndsTheRunBeforeTheNextSnapshot(t *testing.T) {
+	r := startActing(t, "at once")
+	r.write(doHeader)
+	r.expect(r.out, doHeader)
+	r.reader.Close()
+	for _, user := range []string{"groucho", "chico"} { // each read by itself, after a failed write
+		r.write(doRow(user, "do=60"))
+		r.expect(r.problems, "at "+user)
+	}
+	r.write(doHeader, doRow("harpo", "do=60"))
+	if _, problems, state := r.end(); problems != "demo: <stdout>: broken pipe\n" || state != "exit status 1" {
+		t.Errorf("%s, %q", state, problems)
+	}
+}
+
+func TestReaderGoneBetweenTwoSnapshotsEndsTheRunAtOnce(t *testing.T) {
+	r := startActing(t, "at once")
+	r.write(doHeader, doHeader)
+	r.expect(r.out, doHeader)
+	r.expect(r.out, doHeader)
+	r.reader.Close()
+	if _, problems, state := r.end(); problems != "demo: <stdout>: broken pipe\n" || state != "exit status 1" {
+		t.Errorf("%s, %q", state, problems)
 	}
 }

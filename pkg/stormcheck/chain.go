@@ -188,12 +188,13 @@ func (c *chain) ended() <-chan struct{} {
 
 // A failure is what a stage failed at.
 type failure struct {
-	name   string
-	status string // how it ended; "" if it was not started
-	cause  string // the first line that it wrote to standard error, or its status
-	unfit  bool   // a filter of the suite refuses its flags or a file of the administrator's
-	lost   bool   // rows did not pass
-	effect bool   // another stage's failure is the reason
+	process *process // nil if it was not started
+	name    string
+	status  string // how it ended; "" if it was not started
+	cause   string // the first line that it wrote to standard error, or its status
+	unfit   bool   // a filter of the suite refuses its flags or a file of the administrator's
+	lost    bool   // rows did not pass
+	effect  bool   // another stage's failure is the reason
 }
 
 // failures returns what the stages that have ended failed at, in their order.
@@ -203,7 +204,7 @@ func (c *chain) failures(stopped string) (all []failure) {
 		if !p.hasEnded() || p.failure() == "" {
 			continue
 		}
-		f := failure{name: p.name, status: p.failure(), cause: p.errors.cause()}
+		f := failure{process: p, name: p.name, status: p.failure(), cause: p.errors.cause()}
 		ours := p.tool != ""
 		f.unfit = ours && p.status.ExitStatus() == 2
 		fault := p.errors.summary()

@@ -32,7 +32,7 @@ type errorLines struct {
 
 	mutex   sync.Mutex // of what follows
 	first   string     // the first line that says what failed
-	empty   []string   // lines that say that the stage before wrote nothing: it may be its fault
+	effects []string   // lines about a neighbour that may be what failed: no input, or no reader
 	found   summary
 	partial []byte
 	window  time.Time
@@ -124,10 +124,11 @@ func (e *errorLines) line(text string) {
 	}
 	switch {
 	case strings.Contains(text, rows.ErrEmpty.Error()):
-		e.empty, e.found.noInput = append(e.empty, text), true
+		e.effects, e.found.noInput = append(e.effects, text), true
 		return
 	case strings.Contains(text, "<stdout>: broken pipe"):
-		e.found.noReader = true
+		e.effects, e.found.noReader = append(e.effects, text), true
+		return
 	default:
 		e.found.others = true
 	}
@@ -164,8 +165,8 @@ func (e *errorLines) cause() string {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
 	line := e.first
-	if line == "" && len(e.empty) > 0 {
-		line = e.empty[0]
+	if line == "" && len(e.effects) > 0 {
+		line = e.effects[0]
 	}
 	if line == "" || strings.HasPrefix(line, e.name+": ") {
 		return line
@@ -179,13 +180,13 @@ func (e *errorLines) summary() summary {
 	return e.found
 }
 
-// reportEmpty passes on the lines about an empty input, if no stage before explains
-// them.
-func (e *errorLines) reportEmpty() {
+// reportEffects passes on the lines about a neighbour, which are not passed on before,
+// if no failure of its own explains them.
+func (e *errorLines) reportEffects() {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	for _, line := range e.empty {
+	for _, line := range e.effects {
 		e.report(line)
 	}
-	e.empty = nil
+	e.effects = nil
 }

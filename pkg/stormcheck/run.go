@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -229,7 +230,7 @@ func (r *runner) addGaps(relay *relay, c *chain, fault error) {
 func (r *runner) status(c *chain, m *mail) int {
 	all := c.failures(r.stopped)
 	if p := m.process; p != nil && p.failure() != "" {
-		all = append(all, failure{name: p.name, status: p.failure(), unfit: p.status.ExitStatus() == 2})
+		all = append(all, failure{process: p, name: p.name, status: p.failure(), unfit: p.status.ExitStatus() == 2})
 	}
 	cause, any := first(all)
 	for _, f := range all {
@@ -240,12 +241,14 @@ func (r *runner) status(c *chain, m *mail) int {
 			r.say("%s: %s", f.name, f.status)
 		}
 	}
-	explained := false
 	for _, p := range c.processes {
-		if !explained {
-			p.errors.reportEmpty()
+		i := slices.IndexFunc(all, func(f failure) bool { return f.process == p })
+		if i < 0 || !all[i].effect || cause.process == p {
+			p.errors.reportEffects()
 		}
-		explained = explained || p.failure() != ""
+	}
+	if p := m.process; p != nil && p.errors.summary().noReader {
+		p.errors.reportEffects()
 	}
 	switch {
 	case len(r.settings.Faults) > 0 || cause.unfit:
