@@ -133,14 +133,17 @@ compile_tool() {
 		-ldflags "-s -w -X stormcheck/pkg/filter.Version=$version $3" -o "$2" "./cmd/$1"
 }
 
-# version prints the tag, or how far from it this is. A tag may hold what a script
-# must not.
+# version prints the version of the changelog, its only place. Between releases it is
+# less than the one that comes, and more than that of each commit before.
 version() {
-	version=$(git describe --tags --always --dirty 2>/dev/null) || version=unknown
-	version=${version#v}
-	case $version in
-	*[!A-Za-z0-9._+-]*) version=unknown ;;
+	version=$(sed -n '1s/.*(\(.*\)).*/\1/p' cmd/stormcheck/package/changelog)
+	tag=$(git describe --exact-match --tags --dirty 2>/dev/null) || tag=''
+	commit=$(TZ=UTC0 git log -1 --date=format-local:%Y%m%d%H%M%S --format=%cd.%h --abbrev=12 2>/dev/null) || commit=''
+	case $tag,$commit in
+	"v$version",* | ,) ;; # a release, or its sources without a repository
+	*) version=$version~dev.$commit ;;
 	esac
+	[ -z "$commit" ] || git diff --quiet HEAD 2>/dev/null || version=$version.dirty
 	echo "$version"
 }
 
@@ -157,7 +160,13 @@ install() {
 	top=$DESTDIR$PREFIX
 	until [ -e "$top" ]; do top=${top%/*}; top=${top:-/}; done
 	[ -w "$top" ] || die "$top: $(id -un) can't write there: run it as root, or give --prefix and --destdir"
-	build
+	settings=$DESTDIR/etc/stormcheck/stormcheck.conf
+	if [ -e "$settings" ]; then
+		as_owner compile_trial
+		check_settings "$settings"
+	else
+		build
+	fi
 	manifest | while read -r kind mode source path; do
 		path=$DESTDIR$path
 		case $kind in
@@ -183,6 +192,19 @@ install() {
 		esac
 	done
 	[ "$by" != systemd ] || start_timer
+}
+
+# check_settings PATH stops if the settings in it, which may be of an older version,
+# are unfit for this one.
+check_settings() {
+	scratch=$(mktemp -d)
+	trap 'rm -rf "$scratch"' EXIT
+	cp "$1" "$scratch/conf"
+	cp "$out/trial" "$scratch"
+	# There are no filters beside it, so what else it finds doesn't count.
+	faults=$(cd "$scratch" && ./trial --check 2>/dev/null | sed -n "s|^wrong *settings: conf:|$1:|p; s|^wrong *settings: |$1: |p") || :
+	[ -z "$faults" ] || die "the settings are unfit for this version; nothing is changed
+$faults"
 }
 
 # start_timer has systemd look each minute, where there is one to tell.
@@ -252,15 +274,13 @@ compile_trial() {
 }
 
 # make_packages makes .deb and .rpm in build/packages, of static binaries for amd64 and
-# arm64. nfpm is a Go module, and needs none of Debian's or Red Hat's tools.
+# arm64, with an SBOM and checksums. The same commit gives the same bytes. nfpm is a Go
+# module, and needs none of Debian's or Red Hat's tools.
 make_packages() {
 	PREFIX=/usr units=/usr/lib/systemd/system
-	VERSION=$(version | sed 's/-/+/; s/-/./g') # a hyphen would begin Debian's own part
-	case $VERSION in
-	[0-9]*.*) ;;
-	*) VERSION=0.0.0+$VERSION ;; # no tag yet
-	esac
-	SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null) || SOURCE_DATE_EPOCH=$(date +%s)
+	VERSION=$(version)
+	SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null) ||
+		SOURCE_DATE_EPOCH=$(date -d "$(sed -n 's/^ -- .*>  //p' cmd/stormcheck/package/changelog | head -n 1)" +%s)
 	export VERSION SOURCE_DATE_EPOCH
 	rm -rf build/packages
 	mkdir -p build/packages
@@ -275,27 +295,35 @@ make_packages() {
 		for format in deb rpm; do
 			contents $format >"$out/$format.yaml"
 			go run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.44.0 \
-				package --config "$out/$format.yaml" --packager $format --target build/packages >/dev/null
+				package --config "$out/$format.yaml" --packager $format --target build/packages >"$out/nfpm.log" ||
+				die "nfpm: $(cat "$out/nfpm.log")"
 		done
 	done
+	cp build/amd64/sbom.json "build/packages/stormcheck_$VERSION.cdx.json"
+	(cd build/packages && sha256sum -- * >../SHA256SUMS && mv ../SHA256SUMS .)
 	ls build/packages/*
 }
 
-# documents makes what only packages have: pages compressed, and what Debian asks for.
+# documents makes what only packages have: pages compressed, the changelog, and what
+# is linked into the tools, with its licenses.
 documents() {
 	mkdir -p "$out/man"
 	for page in man/*; do gzip -9nc "$page" >"$out/$page.gz"; done
-	{
-		echo "stormcheck ($VERSION) unstable; urgency=medium"
-		printf '\n  * The history is in the repository.\n\n'
-		echo " -- stormcheck <stormcheck@localhost>  $(date -u -R -d "@$SOURCE_DATE_EPOCH")"
-	} | gzip -9n >"$out/changelog.gz"
+	sed "1s/(.*)/($VERSION)/" cmd/stormcheck/package/changelog | gzip -9n >"$out/changelog.gz"
+	built=''
+	for tool in $tools; do built="$built $out/$tool"; done
+	# shellcheck disable=SC2086 # names without spaces
+	for document in copyright sbom.json; do
+		go run cmd/stormcheck/package/linked.go "$document" $built >"$out/$document"
+	done
 }
 
 # contents FORMAT prints nfpm's configuration: nfpm.yaml, and the manifest in its words.
 contents() {
 	zsh=share/zsh/site-functions
 	[ "$1" = rpm ] || zsh=share/zsh/vendor-completions
+	made=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
+	echo "mtime: $made"
 	cat cmd/stormcheck/nfpm.yaml
 	manifest | while read -r kind mode source path; do
 		type=''
@@ -308,14 +336,15 @@ contents() {
 		printf -- '- dst: %s\n' "$path"
 		[ "$source" = - ] || printf '  src: %s\n' "$source"
 		[ -z "$type" ] || printf '  type: %s\n' "$type"
-		printf '  file_info: {mode: 0%s}\n' "$mode"
+		printf '  file_info: {mode: 0%s, mtime: "%s"}\n' "$mode" "$made"
 	done
-	[ "$1" != deb ] || for file in LICENSE=copyright $out/changelog.gz=changelog.gz cmd/stormcheck/package/lintian=lintian; do
-		case $file in
-		*=lintian) path=lintian/overrides/stormcheck ;;
-		*) path=doc/stormcheck/${file#*=} ;;
+	for file in $out/copyright $out/changelog.gz cmd/stormcheck/package/lintian; do
+		case $1,$file in
+		rpm,*/lintian) continue ;;
+		*/lintian) path=lintian/overrides/stormcheck ;;
+		*) path=doc/stormcheck/${file##*/} ;;
 		esac
-		printf -- '- {src: %s, dst: /usr/share/%s}\n' "${file%=*}" "$path"
+		printf -- '- {src: %s, dst: /usr/share/%s, file_info: {mode: 0644, mtime: "%s"}}\n' "$file" "$path" "$made"
 	done
 }
 
