@@ -192,6 +192,7 @@ install() {
 		esac
 	done
 	[ "$by" != systemd ] || start_timer
+	[ "$by" != cron ] || echo "next: stormcheck --check"
 }
 
 # check_settings PATH stops if the settings in it, which may be of an older version,

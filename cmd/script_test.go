@@ -48,7 +48,7 @@ func placeStormcheck() {
 		stormcheck.BinDir = filepath.Dir(path)
 	}
 	stormcheck.Conf, stormcheck.RunDir, stormcheck.StateDir = work+"/stormcheck.conf", work+"/run", work+"/state"
-	for name, path := range map[string]*string{"BIN": &stormcheck.BinDir, "CONF": &stormcheck.Conf} {
+	for name, path := range map[string]*string{"BIN": &stormcheck.BinDir, "CONF": &stormcheck.Conf, "SYSLOG": &stormcheck.SyslogSocket} {
 		if os.Getenv(name) != "" {
 			*path = os.Getenv(name)
 		}

@@ -229,6 +229,20 @@ func isHeader(raw raw) bool {
 	return raw.has("count") && raw.has("user") && raw.has("proc") && !raw.hasNumber()
 }
 
+// ParseHeader returns the cells of one record of a stream if it is a header, else nil.
+func ParseHeader(record []byte) []string {
+	for _, name := range []string{"count", "user", "proc"} { // few rows contain them
+		if !bytes.Contains(record, []byte(name)) {
+			return nil
+		}
+	}
+	raw, err := newLineReader(bytes.NewReader(bytes.TrimPrefix(record, []byte("\xef\xbb\xbf")))).next()
+	if err != nil || !isHeader(raw) {
+		return nil
+	}
+	return raw.strings(nil)
+}
+
 // header begins a snapshot. A first record that isn't a header at all isn't returned,
 // so that the next stage doesn't see a stream either.
 func (r *Reader) header(raw raw) (*Record, error) {

@@ -40,6 +40,9 @@ func App() *cli.App {
 const longestEvery = 5 * time.Minute
 
 func run(c *cli.Context, env filter.Env) error {
+	if c.Args().Present() && !c.IsSet("pause") {
+		return filter.Usagef("operand %q: only --pause takes one", c.Args().First())
+	}
 	for _, task := range []struct {
 		flag string
 		run  func(io.Writer, func(error)) error
@@ -59,9 +62,6 @@ func run(c *cli.Context, env filter.Env) error {
 	if c.IsSet("pause") || c.Bool("resume") {
 		return runPause(c, env.Out)
 	}
-	if c.Args().Present() {
-		return filter.Usagef("operand %q: only --pause takes one", c.Args().First())
-	}
 	m := mode{dry: c.Bool("dry-run")}
 	if c.IsSet("end") {
 		if c.IsSet("every") {
@@ -71,7 +71,7 @@ func run(c *cli.Context, env filter.Env) error {
 		if err != nil {
 			return filter.Usagef("--end: %s", err)
 		}
-		return runEnd(name, m.dry, c.Bool("yes"), env.Out, env.Report)
+		return runEnd(name, m.dry, c.Bool("yes"), env.Out, c.App.ErrWriter, env.Report)
 	}
 	if c.IsSet("yes") {
 		return filter.Usagef("--yes: needs --end")

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -51,8 +52,8 @@ type ending struct {
 }
 
 // runEnd ends a storm now, whatever the limits and KILL say. yes answers the question
-// beforehand.
-func runEnd(name storm, dry, yes bool, out io.Writer, report func(error)) error {
+// beforehand. What a stage writes to standard error passes as it is.
+func runEnd(name storm, dry, yes bool, out, stderr io.Writer, report func(error)) error {
 	if !yes && !dry && !isTerminal(os.Stdin) {
 		return filter.Usagef("--end: standard input is no terminal, so nobody can be asked: add --yes")
 	}
@@ -71,7 +72,7 @@ func runEnd(name storm, dry, yes bool, out io.Writer, report func(error)) error 
 	e := ending{storm: name, settings: readSettings(Conf), dry: dry, out: out}
 	e.report = func(line string) {
 		if !strings.Contains(line, ": <stdin>:") { // what a row says, outcome says
-			report(errors.New(strings.TrimPrefix(line, "stormcheck: ")))
+			fmt.Fprintln(stderr, line)
 		}
 	}
 	if len(e.settings.Faults) > 0 {
@@ -110,9 +111,19 @@ func (e *ending) find() (found []rows.Row, err error) {
 	if c.out == nil {
 		return nil, errors.New(c.unstarted)
 	}
-	_, _ = io.Copy(l, c.reader())
-	l.Close()
-	<-c.ended()
+	w := e.watch(&mail{})
+	w.chain = c
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		_, _ = io.Copy(l, c.reader())
+		l.Close()
+	}()
+	w.until(copied)
+	w.until(c.ended())
+	if w.phase == abandoned {
+		return nil, filter.ErrFailed
+	}
 	if failure := c.processes[0].failure(); failure != "" && len(found) == 0 {
 		return nil, fmt.Errorf("procstat: %s", failure) // it has said why
 	}
@@ -154,8 +165,9 @@ func (e *ending) end(found []rows.Row) error {
 	stages := []stage{e.forced("mailarchive"), e.forced("killstorm")}
 	alertmail, in, err := startMail(e.settings.stage("alertmail", nil, mode{dry: e.dry}), int(os.Stdout.Fd()), e.report)
 	if err != nil { // the storm ends all the same
-		e.report("alertmail: not started: " + err.Error())
+		e.say("alertmail: not started: %v", err)
 	}
+	m := &mail{process: alertmail}
 	var left []string
 	l := newLedger(func(r *rows.Record) {
 		if what := e.outcome(r); what != "" {
@@ -166,13 +178,16 @@ func (e *ending) end(found []rows.Row) error {
 	if in != nil {
 		relay.out = io.MultiWriter(l, in)
 	}
-	passed := e.pass(stages, found, relay)
+	w := e.watch(m)
+	passed := e.pass(stages, found, relay, w)
 	l.Close()
 	if in != nil {
 		in.Close()
-		<-alertmail.ended
+		w.until(m.ended())
 	}
 	switch {
+	case w.phase == abandoned:
+		return filter.ErrFailed
 	case passed != nil:
 		return passed
 	case len(left) > 0:
@@ -197,7 +212,7 @@ func (e *ending) forced(tool string) stage {
 }
 
 // pass takes the rows through the stages.
-func (e *ending) pass(stages []stage, found []rows.Row, relay *relay) error {
+func (e *ending) pass(stages []stage, found []rows.Row, relay *relay, watch *watch) error {
 	var text bytes.Buffer
 	w := rows.NewWriter(&text)
 	_ = w.Write(rows.Header(rows.AllColumns)) // a Buffer takes all
@@ -216,14 +231,26 @@ func (e *ending) pass(stages []stage, found []rows.Row, relay *relay) error {
 	if c.out == nil {
 		return errors.New(c.unstarted)
 	}
-	fault := relay.pass(c.reader())
-	<-c.ended()
+	watch.chain = c
+	passed := relay.start(c)
+	watch.until(passed.done)
+	watch.until(c.ended())
 	for _, p := range c.processes {
 		if p.failure() != "" && p.failure() != "status 1" { // then its rows say why
 			return fmt.Errorf("%s: %s", p.name, p.failure())
 		}
 	}
-	return fault
+	return passed.result()
+}
+
+// say reports a line of stormcheck's own.
+func (e *ending) say(format string, args ...any) {
+	e.report("stormcheck: " + rows.Printable(fmt.Sprintf(format, args...)))
+}
+
+// watch returns what ends the stages, which are still to be set, at the deadline of a run.
+func (e *ending) watch(m *mail) *watch {
+	return &watch{say: e.say, stopped: new(string), chain: &chain{}, mail: m, timer: time.NewTimer(RunDeadline)}
 }
 
 // outcome prints what became of a row, and returns why some processes are left, or "".

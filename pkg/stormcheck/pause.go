@@ -27,9 +27,6 @@ func runPause(c *cli.Context, out io.Writer) error {
 		return filter.Usagef("--pause and --resume: each goes alone")
 	}
 	if c.Bool("resume") {
-		if c.Args().Present() {
-			return filter.Usagef("operand %q: --resume takes none", c.Args().First())
-		}
 		return pause.Write(pausePath(), nil)
 	}
 	d, err := filter.Duration(c, "pause", 0)

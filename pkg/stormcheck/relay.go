@@ -4,7 +4,7 @@ package stormcheck
 
 import (
 	"bytes"
-	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -60,6 +60,16 @@ func (r *relay) pass(in io.Reader) error {
 type passing struct {
 	done  chan struct{} // closed at the end of the output
 	fault error         // what was wrong with it, after done
+}
+
+// result returns what was wrong with the output so far.
+func (p *passing) result() error {
+	select {
+	case <-p.done:
+		return p.fault
+	default:
+		return errors.New("it doesn't end")
+	}
 }
 
 // start passes on what a chain writes, in a goroutine of its own.
@@ -182,35 +192,12 @@ func cutHeader(whole []byte) (columns []string, before, after []byte) {
 	var records splitter
 	for at := 0; at < len(whole); {
 		end := at + records.end(whole[at:])
-		if columns := headerOf(whole[at:end]); columns != nil {
+		if columns := rows.ParseHeader(whole[at:end]); columns != nil {
 			return columns, whole[:at], whole[end:]
 		}
 		at = end
 	}
 	return nil, whole, nil
-}
-
-// headerOf returns the columns if the record is a header: it has cells user, proc
-// and count, and none that is a number.
-func headerOf(record []byte) []string {
-	for _, name := range []string{"user", "proc", "count"} {
-		if !bytes.Contains(record, []byte(name)) {
-			return nil
-		}
-	}
-	in := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(record, []byte("\xef\xbb\xbf"))))
-	in.FieldsPerRecord = -1
-	cells, err := in.Read()
-	isNumber := func(cell string) bool { _, err := rows.ParseNumber(cell); return err == nil }
-	if err != nil || slices.ContainsFunc(cells, isNumber) {
-		return nil
-	}
-	for _, name := range []string{"user", "proc", "count"} {
-		if !slices.Contains(cells, name) {
-			return nil
-		}
-	}
-	return cells
 }
 
 // A splitter finds the ends of records: a line end, unless it is within quotes.

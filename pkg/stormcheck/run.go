@@ -177,14 +177,14 @@ func (r *runner) once() int {
 	w := r.watch(c, m)
 	w.until(passed.done)
 	w.until(c.settled())
-	r.addGaps(relay, c, passed.fault)
+	r.addGaps(relay, c, passed.result())
 	m.in.Close()
 	w.until(m.ended())
 	w.until(c.ended())
 	if r.dry {
 		seen.print(os.Stdout, relay.rows)
 	}
-	return r.status(c, m)
+	return max(r.status(c, m), w.status())
 }
 
 // A mail is alertmail with its input.
@@ -261,38 +261,54 @@ func (r *runner) status(c *chain, m *mail) int {
 
 // A watch ends the stages when their time is up, or on a signal.
 type watch struct {
-	*runner
-	chain  *chain
-	mail   *mail
-	timer  *time.Timer
-	ending bool // TERM was sent
+	say     func(format string, args ...any)
+	signals <-chan os.Signal
+	stopped *string // set to why the stages were ended
+	chain   *chain
+	mail    *mail
+	timer   *time.Timer // of the phase
+	phase   phase
 }
 
+// A phase is what was done to end the stages.
+type phase int
+
+const (
+	waiting    phase = iota
+	terminated       // TERM was sent
+	killed           // KILL was sent
+	abandoned        // a stage that didn't end isn't waited for any more
+)
+
 func (r *runner) watch(c *chain, m *mail) *watch {
-	w := &watch{runner: r, chain: c, mail: m, timer: time.NewTimer(RunDeadline)}
+	w := &watch{say: r.say, signals: r.signals, stopped: &r.stopped, chain: c, mail: m, timer: time.NewTimer(RunDeadline)}
 	if r.dry {
 		w.timer.Stop()
 	}
 	return w
 }
 
-// until waits for done. Meanwhile it ends the stages if it has to.
+// until waits for done. Meanwhile it ends the stages if it has to. A stage that KILL
+// doesn't end, for the kernel doesn't return from a call of its, is not waited for.
 func (w *watch) until(done <-chan struct{}) {
-	for {
+	for w.phase != abandoned {
 		select {
 		case <-done:
 			return
 		case s := <-w.signals:
 			w.end("terminated by " + unix.SignalName(s.(unix.Signal)))
 		case <-w.timer.C:
-			if w.ending {
+			switch w.phase {
+			case waiting:
+				w.say("not done after %d s: TERM", int(RunDeadline.Seconds()))
+				w.end(fmt.Sprintf("terminated after %d s", int(RunDeadline.Seconds())))
+			case terminated:
 				w.say("not done %d s after TERM: KILL", int(KillAfter.Seconds()))
-				w.chain.kill()
-				w.mail.kill()
-				continue
+				w.kill()
+			case killed:
+				w.say("not done %d s after KILL: left behind", int(LeaveAfter.Seconds()))
+				w.phase = abandoned
 			}
-			w.say("not done after %d s: TERM", int(RunDeadline.Seconds()))
-			w.end(fmt.Sprintf("terminated after %d s", int(RunDeadline.Seconds())))
 		}
 	}
 }
@@ -300,12 +316,28 @@ func (w *watch) until(done <-chan struct{}) {
 // end sends TERM to all stages but alertmail, which reports what has passed and then
 // ends by itself. Once is enough: a second TERM makes killstorm give up its work.
 func (w *watch) end(reason string) {
-	if w.ending {
+	if w.phase != waiting {
 		return
 	}
-	w.ending, w.stopped = true, reason
+	w.phase, *w.stopped = terminated, reason
 	w.chain.signal(unix.SIGTERM)
 	w.timer.Reset(KillAfter)
+}
+
+// kill sends KILL to all stages.
+func (w *watch) kill() {
+	w.phase = killed
+	w.chain.kill()
+	w.mail.kill()
+	w.timer.Reset(LeaveAfter)
+}
+
+// status returns failed if a stage was left behind.
+func (w *watch) status() int {
+	if w.phase == abandoned {
+		return failed
+	}
+	return fine
 }
 
 // hasEnded reports whether alertmail has ended.
@@ -325,7 +357,7 @@ func syslogFor(m mode) func(string) {
 		return nil
 	}
 	return func(line string) {
-		log := syslog.Open(syslogSocket, "stormcheck") // anew for each line: the daemon may have been started since
+		log := syslog.Open(SyslogSocket, "stormcheck") // anew for each line: the daemon may have been started since
 		log.Send(syslog.Error, line)
 		log.Close()
 	}

@@ -20,5 +20,5 @@ func check(io.Writer, func(error)) error     { return errSystem }
 func status(io.Writer, func(error)) error    { return errSystem }
 func testAlert(io.Writer, func(error)) error { return errSystem }
 
-func parseStorm(string) (storm, error)                       { return storm{}, errSystem }
-func runEnd(storm, bool, bool, io.Writer, func(error)) error { return errSystem }
+func parseStorm(string) (storm, error)                                  { return storm{}, errSystem }
+func runEnd(storm, bool, bool, io.Writer, io.Writer, func(error)) error { return errSystem }

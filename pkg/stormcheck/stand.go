@@ -39,7 +39,8 @@ type standing struct {
 
 	trouble atomic.Pointer[string] // why changed files are not in force, for the stream
 	ending  bool
-	kill    *time.Timer
+	kill    *time.Timer // when a chain that doesn't end is killed, then left behind
+	killed  bool
 }
 
 // A replacement is a chain that is ready to take over, or why there is none.
@@ -89,8 +90,14 @@ func (r *runner) stand() int {
 			s.stopped = "terminated by " + unix.SignalName(sig.(unix.Signal))
 			s.end()
 		case <-s.kill.C:
+			if s.killed {
+				s.kill.Reset(0)
+				return s.finish()
+			}
 			s.say("not done %d s after TERM: KILL", int(KillAfter.Seconds()))
+			s.killed = true
 			s.chain.kill()
+			s.kill.Reset(LeaveAfter)
 		case <-beat.C:
 			s.look()
 		case next := <-s.prepared:
@@ -153,7 +160,10 @@ func (s *standing) prepare() replacement {
 	next.again = next.chain.noRoom
 	next.reason = next.chain.gapReason(next.chain.failures(""), false, nil)
 	next.chain.kill()
-	<-next.chain.ended()
+	select {
+	case <-next.chain.ended():
+	case <-time.After(LeaveAfter):
+	}
 	next.chain.close()
 	return next
 }
@@ -221,6 +231,7 @@ func (s *standing) take(next replacement) {
 // replace goes on with the next chain, for the last one's output has ended.
 func (s *standing) replace() {
 	s.kill.Stop()
+	s.killed = false
 	ended := s.chain
 	go func() { <-ended.ended(); ended.close() }()
 	<-ended.settled()
@@ -274,7 +285,9 @@ func (s *standing) end() {
 		return
 	}
 	s.ending = true
-	s.kill.Reset(KillAfter)
+	if !s.killed {
+		s.kill.Reset(KillAfter)
+	}
 	for _, c := range []*chain{s.chain, s.nextChain()} {
 		if c != nil && len(c.processes) > 0 {
 			c.processes[0].signal(unix.SIGTERM)
@@ -292,9 +305,14 @@ func (s *standing) nextChain() *chain {
 // finish ends all that is left, and returns the status.
 func (s *standing) finish() int {
 	s.end()
-	w := &watch{runner: s.runner, chain: s.chain, mail: s.mail, timer: s.kill, ending: true}
+	w := s.watch(s.chain, s.mail)
+	w.timer.Stop()
+	w.timer, w.phase = s.kill, terminated
+	if s.killed {
+		w.phase = killed
+	}
 	w.until(s.chain.settled())
-	if reason := s.chain.gapReason(s.chain.failures(""), s.relay.begun(), s.passing.fault); reason != "" {
+	if reason := s.chain.gapReason(s.chain.failures(""), s.relay.begun(), s.passing.result()); reason != "" {
 		s.relay.gap(gapHost(s.filters[0], s.node), reason, time.Now())
 	}
 	s.mail.in.Close()
@@ -314,7 +332,7 @@ func (s *standing) finish() int {
 		}
 	}
 	s.stopped = ""
-	return s.status(s.chain, s.mail)
+	return max(s.status(s.chain, s.mail), w.status())
 }
 
 // noteReload keeps for --status whether the files that changed last are in force.

@@ -18,7 +18,8 @@ var (
 var (
 	RunDeadline = 540 * time.Second
 	KillAfter   = 60 * time.Second // from TERM to KILL
+	LeaveAfter  = 5 * time.Second  // from KILL until a stage that doesn't end is left behind
 )
 
-// syslogSocket is where the system's log is.
-const syslogSocket = "/dev/log"
+// SyslogSocket is where the system's log is. Tests have their own.
+var SyslogSocket = "/dev/log"
