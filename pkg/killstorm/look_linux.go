@@ -248,7 +248,7 @@ func (s *storm) stillDue(most int64) error {
 		return subsided(all.Count)
 	}
 	if most > 0 && fit.Count > most {
-		return fmt.Errorf("refused: %d are more than --max %d", fit.Count, most)
+		return errors.New(rows.FormatRefused(fmt.Sprintf("%d are more than --max %d", fit.Count, most)))
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func (s *storm) wouldKill() string {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	if counts := s.refusals(); len(counts) > 0 {
-		text += " - refused: " + list(counts)
+		text += " - " + rows.FormatRefused(list(counts))
 	}
 	return text
 }
@@ -70,11 +70,11 @@ func (s *storm) refusals() map[string]int {
 func (s *storm) refusalErrors(consequence string) (all []error) {
 	counts := s.refusals()
 	if n := counts[ownGroup]; n > 0 {
-		all = append(all, fmt.Errorf("refused: %d %s%s", n, ownGroup, consequence))
+		all = append(all, errors.New(rows.FormatRefused(fmt.Sprintf("%d %s%s", n, ownGroup, consequence))))
 		delete(counts, ownGroup)
 	}
 	if len(counts) > 0 {
-		all = append(all, filter.Note("refused: "+list(counts)+consequence))
+		all = append(all, filter.Note(rows.FormatRefused(list(counts)+consequence)))
 	}
 	return all
 }
