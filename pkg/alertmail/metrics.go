@@ -63,9 +63,6 @@ func (c counts) refuse(way string) { c.add(untakenTotal, way, 1) }
 
 // row counts what a row says.
 func (c counts) row(record *rows.Record) {
-	if c == nil {
-		return
-	}
 	number := func(column rows.Column) int64 {
 		var n rows.Number
 		_ = n.UnmarshalCSV(record.Get(column)) // the Reader has refused what is none
@@ -119,6 +116,7 @@ func (a *alerter) export(whole bool) {
 				t.Add(sums[value], c.label, value)
 			}
 		}
+		a.starters.export(&t)
 		t.Metric(lastRun, metrics.Gauge, "When the last run ended that could read all its input, since 1970.")
 		at := past.Value(lastRun)
 		if whole {

@@ -87,6 +87,8 @@ type alerter struct {
 	log    filter.Log
 	counts counts // nil without --metrics
 	found  findings
+	// starters are those of the last run.
+	starters starters
 
 	mutex    sync.Mutex
 	settled  *sync.Cond // inFlight is 0
@@ -142,6 +144,7 @@ type findings struct {
 	rows       int64
 	inSnapshot int64 // rows in the present snapshot
 	snapshots  int64
+	starters   starters // with --metrics
 }
 
 // mostHosts is how many hosts one run can have heard of.
@@ -243,7 +246,10 @@ func (a *alerter) take(record *rows.Record) {
 		return
 	}
 	a.check(a.log.Add(record))
-	a.counts.row(record)
+	if a.counts != nil {
+		a.counts.row(record)
+		f.starters.add(record)
+	}
 	if a.remembers() {
 		f.hear(clip(rows.Printable(record.Get(rows.Host)), maxName))
 	}
@@ -295,7 +301,7 @@ func (a *alerter) endRun(last bool) {
 	a.flush()
 	a.endSnapshot()
 	f := a.found
-	a.found, a.reported = findings{}, true
+	a.found, a.reported, a.starters = findings{}, true, f.starters
 	a.findBroken(&f)
 	if a.remembers() {
 		a.recall()
