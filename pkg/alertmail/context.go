@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -32,19 +33,24 @@ const (
 // siblings are the programs that log for another: the servers behind a process
 // name, which isn't always theirs.
 var siblings = map[string][]string{
-	"imapd":      {"dovecot", "imap", "imap-login"},
-	"imap":       {"dovecot", "imapd", "imap-login"},
-	"imap-login": {"dovecot", "imap"},
-	"pop3d":      {"dovecot", "pop3", "pop3-login"},
-	"pop3":       {"dovecot", "pop3d", "pop3-login"},
-	"pop3-login": {"dovecot", "pop3"},
-	"lmtp":       {"dovecot"},
-	"lda":        {"dovecot"},
-	"sendmail":   {"postfix", "sm-mta", "exim", "exim4"},
-	"postdrop":   {"postfix"},
-	"httpsd":     {"httpd", "apache2"},
-	"httpd":      {"apache2"},
-	"sshd":       {"sshd-session"},
+	"imapd":        {"dovecot", "imap", "imap-login"},
+	"imap":         {"dovecot", "imapd", "imap-login"},
+	"imap-login":   {"dovecot", "imap"},
+	"pop3d":        {"dovecot", "pop3", "pop3-login"},
+	"pop3":         {"dovecot", "pop3d", "pop3-login"},
+	"pop3-login":   {"dovecot", "pop3"},
+	"lmtp":         {"dovecot"},
+	"lda":          {"dovecot"},
+	"sendmail":     {"postfix", "sm-mta", "exim", "exim4"},
+	"exim":         {"exim4"},
+	"postdrop":     {"postfix"},
+	"httpsd":       {"httpd", "apache2"},
+	"httpd":        {"apache2"},
+	"sshd":         {"sshd-session", "sshd-auth"},
+	"sshd-session": {"sshd", "sshd-auth"},
+	"sshd-auth":    {"sshd", "sshd-session"},
+	"cron":         {"CRON"},
+	"crond":        {"CROND", "CRON"},
 }
 
 // A wanted is what a log is searched for: lines about a user and a program.
@@ -80,17 +86,20 @@ func want(t topic) *wanted {
 // full reports whether no more is wanted.
 func (w *wanted) full() bool { return len(w.found) >= mostExcerpt }
 
-// matches reports whether the line names the user and the program.
-func (w *wanted) matches(line []byte) bool {
+// matches reports whether the line names the user and the program, or is in the
+// program's own form; by is "" if it is in nobody's.
+func (w *wanted) matches(line []byte, by string) bool {
 	if !hasWhole(line, w.user) {
 		return false
 	}
-	named := func(program []byte) bool { return hasWhole(line, program) }
+	named := func(program []byte) bool { return string(program) == by || hasWhole(line, program) }
 	return len(w.programs) == 0 || slices.ContainsFunc(w.programs, named)
 }
 
 // isAbout reports whether it does, and isn't about lines that were left out.
-func (w *wanted) isAbout(line []byte) bool { return w.matches(line) && !isSuppressed(line) }
+func (w *wanted) isAbout(line []byte, by string) bool {
+	return w.matches(line, by) && !isSuppressed(line)
+}
 
 // hasWord reports whether the line has the word with no letter or digit beside it. A
 // dot, hyphen or underscore only ends a word if none follows it: groucho isn't
@@ -153,7 +162,7 @@ func (a *alerter) excerpts(m message) [][]string {
 			err = fmt.Errorf("%s: doesn't answer", source)
 			found = newSearch(m.worst, all, m.now, a.Window).rows
 		}
-		if err != nil && !errors.Is(err, errBound) {
+		if err != nil && !errors.Is(err, errBound) && !errors.Is(err, errUntimed) {
 			a.Report(err)
 		}
 		for i, w := range found {
@@ -165,6 +174,9 @@ func (a *alerter) excerpts(m message) [][]string {
 				all[i] = append(all[i], fmt.Sprintf("(%s)", rows.Printable(err.Error())))
 			}
 			all[i] = append(append(all[i], w.left...), w.found...)
+			if errors.Is(err, errUntimed) {
+				break // once is enough
+			}
 		}
 	}
 	return all
@@ -177,6 +189,7 @@ type search struct {
 	now   time.Time
 	until time.Time // when it must be over
 	left  int64     // bytes that may still be read
+	timed bool      // a line has a known time
 }
 
 func newSearch(items []item, have [][]string, now time.Time, window time.Duration) *search {
@@ -201,8 +214,12 @@ func (s *search) open() (open []*wanted) {
 	return open
 }
 
-// errBound is the error of a search that a bound has ended.
-var errBound = errors.New("not searched to its end")
+var (
+	// errBound is the error of a search that a bound has ended.
+	errBound = errors.New("not searched to its end")
+	// errUntimed is that of a log in which no line has a time that stamp knows.
+	errUntimed = errors.New("no line has a known time")
+)
 
 // in searches a source: a file by its path, or the journal.
 func (s *search) in(source string) error {
@@ -220,7 +237,11 @@ func (s *search) file(path string) error {
 		return err
 	}
 	defer f.Close()
+	unread := s.left
 	again, err := s.backwards(f)
+	if !s.timed && s.left < unread && (err == nil || errors.Is(err, errBound)) {
+		return errUntimed
+	}
 	if err != nil || !again {
 		return err
 	}
@@ -293,7 +314,7 @@ func (s *search) backwards(f *os.File) (begun bool, err error) {
 			}
 		}
 		s.block(whole)
-		if len(s.open()) == 0 || s.isOld(whole) {
+		if old := s.isOld(whole); old || len(s.open()) == 0 {
 			return false, nil
 		}
 	}
@@ -303,7 +324,8 @@ func (s *search) backwards(f *os.File) (begun bool, err error) {
 // isOld reports whether the first line with a time is older than the window.
 func (s *search) isOld(block []byte) bool {
 	for line := range bytes.Lines(block) {
-		if at, ok := stamp(line, s.now); ok {
+		if at, _, ok := stamp(line, s.now); ok {
+			s.timed = true
 			return at.Before(s.from)
 		}
 	}
@@ -312,7 +334,7 @@ func (s *search) isOld(block []byte) bool {
 
 // block takes from whole lines what is wanted.
 func (s *search) block(block []byte) {
-	left := s.collect(block, suppressed, isSuppressed)
+	left := s.collect(block, suppressed, func(line []byte, _ string) bool { return isSuppressed(line) })
 	for _, w := range s.open() {
 		w.found = lastOf(append(s.collect(block, w.user, w.isAbout), w.found...), mostExcerpt)
 		w.left = lastOf(append(left, w.left...), mostLeft)
@@ -322,7 +344,7 @@ func (s *search) block(block []byte) {
 func lastOf(lines []string, most int) []string { return slices.Clone(lines[max(0, len(lines)-most):]) }
 
 // collect returns the last lines within the window that have the pattern and match.
-func (s *search) collect(block, pattern []byte, matches func([]byte) bool) (hits []string) {
+func (s *search) collect(block, pattern []byte, matches func(line []byte, by string) bool) (hits []string) {
 	for start := 0; ; {
 		at := bytes.Index(block[start:], pattern)
 		if at < 0 {
@@ -335,7 +357,7 @@ func (s *search) collect(block, pattern []byte, matches func([]byte) bool) (hits
 			return hits
 		}
 		line := block[begin:end]
-		if written, ok := stamp(line, s.now); ok && !written.Before(s.from) && matches(line) {
+		if written, by, ok := stamp(line, s.now); ok && !written.Before(s.from) && matches(line, by) {
 			hits = append(hits, excerptLine(line))
 		}
 		start = end + 1
@@ -350,23 +372,59 @@ func excerptLine(line []byte) string {
 	return clip(rows.Printable(string(bytes.TrimRight(line, "\r\n"))), maxExcerpt)
 }
 
-// stamp returns the time that a line begins with: RFC 3339, as rsyslog writes it
-// today, or the local time without a year of RFC 3164.
-func stamp(line []byte, now time.Time) (time.Time, bool) {
-	if word, _, _ := bytes.Cut(line[:min(len(line), 40)], []byte{' '}); len(word) >= len("2006-01-02T15:04:05Z") {
-		if at, err := time.Parse(time.RFC3339, string(word)); err == nil {
-			return at, true
+// Forms of a line that no syslog wrote.
+var (
+	// https://www.exim.org/exim-html-current/doc/html/spec_html/ch-log_files.html, with the
+	// selectors millisec and pid, log_timezone, and an id of 16 or 23 characters or none.
+	eximLine = regexp.MustCompile(`^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?)( [-+]\d{4})?(?: \[\d+\])?( [0-9A-Za-z]{6}-[0-9A-Za-z]{6,11}-[0-9A-Za-z]{2,4} )?`)
+	// https://httpd.apache.org/docs/2.4/logs.html: the common format, and that of errors.
+	apacheAccess = regexp.MustCompile(`^[^\[]{1,200} \[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [-+]\d{4})\] "`)
+	apacheError  = regexp.MustCompile(`^\[[A-Z][a-z]{2} ([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? \d{4})\] `)
+)
+
+// stamp returns when a line was written, and by which program if its form says so: RFC
+// 3339, also with a zone like +0000, the local time without a year of RFC 3164, or the
+// form of Exim's main log or of Apache's logs.
+func stamp(line []byte, now time.Time) (at time.Time, by string, ok bool) {
+	line = line[:min(len(line), 300)]
+	word, _, _ := bytes.Cut(line[:min(len(line), 40)], []byte{' '})
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
+		if len(word) < len("2006-01-02T15:04:05Z") {
+			break
+		}
+		if at, err := time.Parse(layout, string(word)); err == nil {
+			return at, "", true
 		}
 	}
 	if len(line) < len(time.Stamp) {
-		return time.Time{}, false
+		return time.Time{}, "", false
 	}
-	at, err := time.ParseInLocation("2006 "+time.Stamp, fmt.Sprintf("%d %s", now.Year(), line[:len(time.Stamp)]), now.Location())
-	if err != nil {
-		return time.Time{}, false
+	local := func(layout, text string) (time.Time, error) {
+		return time.ParseInLocation(layout, text, now.Location())
 	}
-	if at.After(now.Add(24 * time.Hour)) {
-		at = at.AddDate(-1, 0, 0)
+	at, err := local("2006 "+time.Stamp, fmt.Sprintf("%d %s", now.Year(), line[:len(time.Stamp)]))
+	if err == nil {
+		if at.After(now.Add(24 * time.Hour)) {
+			at = at.AddDate(-1, 0, 0)
+		}
+		return at, "", true
 	}
-	return at, true
+	if found := eximLine.FindSubmatch(line); found != nil {
+		if len(found[3]) > 0 {
+			by = "exim4"
+		}
+		if at, err = local(time.DateTime, string(found[1])); len(found[2]) > 0 {
+			at, err = time.Parse(time.DateTime+" -0700", string(found[1])+string(found[2]))
+		}
+		return at, by, err == nil
+	}
+	if found := apacheAccess.FindSubmatch(line); found != nil {
+		at, err = time.Parse("02/Jan/2006:15:04:05 -0700", string(found[1]))
+		return at, "apache2", err == nil
+	}
+	if found := apacheError.FindSubmatch(line); found != nil {
+		at, err = local("Jan _2 15:04:05 2006", string(found[1]))
+		return at, "apache2", err == nil
+	}
+	return time.Time{}, "", false
 }

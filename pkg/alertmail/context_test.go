@@ -79,7 +79,7 @@ func TestContextLines(t *testing.T) {
 		{"imapd: groucho without a time", false},
 		{"", false},
 	} {
-		o := logs(t, c.line, "")
+		o := logs(t, at+"a line with a time", c.line, "")
 		got := quoted(quiet(t, o, stream(incident)))
 		want := []string{}
 		if c.want {
@@ -288,4 +288,50 @@ func FuzzLog(f *testing.F) {
 		writeLog(t, o.Context[0], log)
 		checkSafe(t, quiet(t, o, stream(with(incident, rows.User, user, rows.Proc, proc))))
 	})
+}
+
+// TestFormsOfLogs: the forms in which programs write the time of their own logs.
+func TestFormsOfLogs(t *testing.T) {
+	for _, c := range []struct {
+		proc, line string
+		want       bool
+	}{
+		{"exim4", "2000-04-25 00:16:00 1tGxYz-000AbC-2d <= groucho@moscow U=groucho P=local S=500", true},
+		{"exim", "2000-04-25 00:16:00.123 -0500 [811] 1tGxYz-00000AbCdEf-1aB2 => groucho <groucho@moscow>", true},
+		{"sendmail", "2000-04-25 05:16:00 +0000 1tGxYz-000AbC-2d <= groucho@moscow", true},
+		{"exim4", "1999-04-25 00:16:00 1tGxYz-000AbC-2d <= groucho@moscow", false},
+		{"vi", "2000-04-25 00:16:00 1tGxYz-000AbC-2d <= groucho@moscow", false},
+		{"vi", "2000-04-25 00:16:00 vi: groucho", true},
+		{"imapd", "2000-04-25T05:16:00.123456+0000 moscow imapd: groucho", true},
+		{"imapd", "2000-04-25T00:16:00,5-0500 moscow imapd: groucho", true},
+		{"imapd", "2000-04-25T00:16:00.123456789-05:00 moscow imapd: groucho", true},
+		{"apache2", `10.0.0.1 - groucho [25/Apr/2000:00:16:00 -0500] "GET / HTTP/1.1" 200 9`, true},
+		{"httpd", `10.0.0.1 - - [25/Apr/2000:05:16:00 +0000] "GET /~groucho/ HTTP/1.1" 200 9`, true},
+		{"httpd", `10.0.0.1 - - [24/Apr/2000:05:16:00 +0000] "GET /~groucho/ HTTP/1.1" 200 9`, false},
+		{"apache2", "[Tue Apr 25 00:16:00.123456 2000] [core:error] [pid 4711] /home/groucho: denied", true},
+		{"cron", "Apr 25 00:16:00 moscow CRON[4711]: (groucho) CMD (true)", true},
+		{"crond", "Apr 25 00:16:00 moscow CROND[4711]: (groucho) CMD (true)", true},
+		{"sshd", "Apr 25 00:16:00 moscow sshd-auth[4711]: Failed password for groucho", true},
+		{"sshd-session", "Apr 25 00:16:00 moscow sshd-auth[4711]: Failed password for groucho", true},
+		{"sshd-session", "Apr 25 00:16:00 moscow sshd[4711]: Accepted publickey for groucho", true},
+	} {
+		o := logs(t, c.line, "")
+		got := quoted(quiet(t, o, stream(with(incident, rows.Proc, c.proc))))
+		if found := len(got) > 0; found != c.want {
+			t.Errorf("%s: %q: found %t", c.proc, c.line, found)
+		}
+	}
+}
+
+// TestUnknownTimes: a log in which no line has a known time is named once, not with
+// each row.
+func TestUnknownTimes(t *testing.T) {
+	o := logs(t, "groucho ran imapd at noon", "so he did", "")
+	got := quoted(quiet(t, o, stream(incident, with(incident, rows.User, "harpo"))))
+	if len(got) != 2 || got[1] != "(no line has a known time)" {
+		t.Errorf("%q", got)
+	}
+	if got := quoted(quiet(t, logs(t, ""), stream(incident))); len(got) > 0 {
+		t.Errorf("an empty log: %q", got)
+	}
 }

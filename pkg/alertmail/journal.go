@@ -71,7 +71,7 @@ func (s *search) entries(in *bufio.Reader) (ended bool) {
 		}
 		for _, w := range open {
 			switch {
-			case w.isAbout(entry):
+			case w.isAbout(entry, ""):
 				w.found = append([]string{excerptLine(entry)}, w.found...)
 			case isSuppressed(entry) && len(w.left) < mostLeft:
 				w.left = append([]string{excerptLine(entry)}, w.left...)
