@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/mail"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,7 +57,12 @@ alertmail --test [OPTION]...`,
 	})
 }
 
+// memoryLimit is how much memory, in bytes, the Go runtime seeks to stay below. What is
+// remembered of mostStorms storms is less than half of it.
+const memoryLimit = 16 << 20
+
 func run(c *cli.Context, env filter.Env) error {
+	debug.SetMemoryLimit(memoryLimit)
 	node, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("node name: %w", err)

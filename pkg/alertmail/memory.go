@@ -17,8 +17,9 @@ type memory struct {
 	deliveries [numWays]delivery
 }
 
-// mostStorms is how many storms a memory holds; of more, the worst.
-const mostStorms = 20000
+// mostStorms is how many storms a memory holds; of more, the worst. They take about
+// 10 MB while the state is written.
+const mostStorms = 2000
 
 // rules are when a topic is reported.
 type rules struct {
@@ -74,17 +75,14 @@ func (m *memory) learnStorms(f *findings, o rules, now time.Time) {
 		}
 		s.see(found, o, now)
 	}
-	many := len(m.storms) > mostSampled
 	m.storms = slices.DeleteFunc(m.storms, func(s *storm) bool {
-		if many {
-			s.samples = nil
-		}
 		if !s.lasts() || s.here {
 			return false
 		}
 		s.samples.add(now, 0)
 		return s.miss(f.speaksOf(s.host), o, now)
 	})
+	m.keepWorst(mostStorms)
 }
 
 // gather returns what a run has found, with the new names of an account that has many
@@ -239,9 +237,6 @@ func (m *memory) forget(channels []*channel, now time.Time) {
 
 // save writes the memory. If it is too large the least bad is dropped.
 func (m *memory) save(table *state.Table) error {
-	if len(m.storms) > mostStorms {
-		m.keepWorst(mostStorms)
-	}
 	lines := m.encode()
 	for size(lines) > state.MaxSize {
 		m.keepWorst(len(m.storms) / 2)
@@ -251,6 +246,8 @@ func (m *memory) save(table *state.Table) error {
 }
 
 func (m *memory) keepWorst(n int) {
-	slices.SortStableFunc(m.storms, compare[*storm])
-	m.storms = m.storms[:n]
+	if len(m.storms) > n {
+		slices.SortStableFunc(m.storms, compare[*storm])
+		m.storms = slices.Clone(m.storms[:n])
+	}
 }

@@ -183,7 +183,7 @@ func (f *findings) hear(host string) {
 }
 
 // add adds a row to those of the run. Of more than a memory holds the worst stay.
-func (f *findings) add(s sighting, now time.Time) {
+func (f *findings) add(s sighting) {
 	if f.storms == nil {
 		f.storms = map[identity]*sighting{}
 	}
@@ -191,11 +191,14 @@ func (f *findings) add(s sighting, now time.Time) {
 		known.merge(s)
 		return
 	}
-	f.storms[s.key()] = &s
-	if len(f.storms) < mostStorms+mostStorms/4 {
+	if f.storms[s.key()] = &s; len(f.storms) < mostStorms+mostStorms/2 {
 		return
 	}
-	all := f.sorted(now)
+	all := make([]*storm, 0, len(f.storms))
+	for _, s := range f.storms {
+		all = append(all, &storm{identity: s.identity, latest: s.latest, pending: s.pending, history: history{total: s.total}})
+	}
+	slices.SortFunc(all, compare[*storm])
 	for _, s := range all[mostStorms:] {
 		delete(f.storms, s.key())
 	}
@@ -258,7 +261,7 @@ func (a *alerter) take(record *rows.Record) {
 	}
 	s := newSighting(record)
 	if a.remembers() || a.posts() {
-		f.add(s, a.Now())
+		f.add(s)
 	}
 	if a.remembers() {
 		return

@@ -7,11 +7,8 @@ import (
 	"time"
 )
 
-// Bounds of what is remembered for the bars.
-const (
-	mostSamples = 60
-	mostSampled = 2000 // storms; of more none has bars
-)
+// mostSamples is how many bars a storm has.
+const mostSamples = 60
 
 // samples are the counts of a storm in its last snapshots.
 type samples []sample

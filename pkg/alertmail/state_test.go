@@ -574,7 +574,7 @@ func TestMostStorms(t *testing.T) {
 		t.Errorf("%d mails, reported %q", len(mails), problems)
 	}
 	text := contents(t, s.o.State)
-	if n := strings.Count(text, "\nstorm,"); n != 20000 || !strings.Contains(text, ",u49999,") || strings.Contains(text, ",u1,") {
+	if n := strings.Count(text, "\nstorm,"); n != 2000 || !strings.Contains(text, ",u49999,") || strings.Contains(text, ",u1,") {
 		t.Errorf("%d storms remembered", n)
 	}
 }
