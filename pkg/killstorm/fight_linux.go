@@ -161,7 +161,7 @@ func (f *fight) over() bool { return f.termination() != nil || !time.Now().Befor
 // that ends it hasn't reached yet though it might.
 func (f *fight) anyFrozen() bool {
 	return slices.ContainsFunc(f.storms, func(s *storm) bool {
-		return s.any(func(p *process) bool { return p.stage == frozen && p.claim == ours && p.denied == nil })
+		return s.any(func(p *process) bool { return p.stage == frozen && p.ends() && p.denied == nil })
 	})
 }
 

@@ -63,7 +63,7 @@ func (f *fight) stop() (stopped, left int) {
 }
 
 func (f *fight) stopOne(s *storm, p *process, who *proc.Identity, fresh, there *atomic.Int64) {
-	if p.sweep != s.sweep || p.stage == gone {
+	if p.sweep != s.sweep || p.stage == gone || p.spared {
 		return
 	}
 	if p.claim == refused && p.why == otherUID {

@@ -224,7 +224,7 @@ func (f *fight) keep(why func(*storm) error) {
 func (s *storm) stillDue(most int64) error {
 	var all, fit rows.Numbers
 	for _, p := range s.processes {
-		if p.claim == other || p.claim == spared || p.sweep != s.sweep || p.stage == gone {
+		if p.claim == other || p.spared || p.sweep != s.sweep || p.stage == gone {
 			continue
 		}
 		if p.unseen != nil {
@@ -270,7 +270,7 @@ func (f *fight) examine(all bool) {
 		s.fitRecent.Store(0)
 	}
 	f.each(func(s *storm, p *process, who *proc.Identity) {
-		if p.sweep != s.sweep || p.claim != ours {
+		if p.sweep != s.sweep || !p.ends() {
 			return
 		}
 		if !all && s.due.Limit.Reached(rows.Numbers{Count: s.fit.Load(), Recent: s.fitRecent.Load()}) {

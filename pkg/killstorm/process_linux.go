@@ -29,7 +29,6 @@ type claim uint8
 const (
 	ours    claim = iota // the row is about it
 	other                // its title says otherwise, or doesn't say that the row is about it
-	spared               // the row trims, and it isn't chosen
 	refused              // it must not be touched, for process.why
 )
 
@@ -41,6 +40,7 @@ type process struct {
 	stage  stage
 	claim  claim
 	why    string // it is refused
+	spared bool   // the row trims and hasn't chosen it: it is left alone, whatever its claim becomes
 	sent   Signal // the last signal that it got to end it, 0 if none
 	unseen error  // why it couldn't be opened
 	denied error  // why it couldn't be signalled
@@ -64,8 +64,11 @@ func (p *process) touched() bool { return p.stage == frozen || p.sent != 0 }
 // alive reports whether it lives after the sweep, as far as killstorm knows.
 func (p *process) alive(sweep int) bool { return p.stage != gone && (p.sweep == sweep || p.touched()) }
 
+// ends reports whether it is to be ended.
+func (p *process) ends() bool { return p.claim == ours && !p.spared }
+
 // remains reports whether it lives after the sweep, and should have ended.
-func (p *process) remains(sweep int) bool { return p.claim == ours && p.alive(sweep) }
+func (p *process) remains(sweep int) bool { return p.ends() && p.alive(sweep) }
 
 // killed reports whether it got a signal of killstorm's and has gone.
 func (p *process) killed() bool { return p.stage == gone && p.sent != 0 }

@@ -37,9 +37,7 @@ func (s *storm) meet(p *proc.Process, found process) {
 		if len(s.processes) == cap(s.processes) {
 			s.forget(found.sweep)
 		}
-		if s.trim.done && found.claim == ours {
-			found.claim = spared
-		}
+		found.spared = s.trim.done
 		i = len(s.processes)
 		s.processes = append(s.processes, found)
 		s.index[found.id] = i

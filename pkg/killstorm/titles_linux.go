@@ -24,7 +24,7 @@ func (f *fight) readTitles() {
 		)
 		for i := range s.processes {
 			p := &s.processes[i]
-			if p.titled() && p.sweep == s.sweep && (p.stage == seen || p.stage == frozen) && p.claim != spared {
+			if p.titled() && p.sweep == s.sweep && (p.stage == seen || p.stage == frozen) {
 				index = append(index, i)
 				of = append(of, proc.Process{PID: p.pid, Start: p.start, UID: p.uid})
 			}

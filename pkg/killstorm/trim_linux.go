@@ -58,9 +58,8 @@ func (s *storm) choose(now uint64, age time.Duration) {
 		}
 	}
 	for i := range s.processes {
-		if p := &s.processes[i]; p.claim == ours && !chosen[p.id] {
-			p.claim = spared
-		}
+		p := &s.processes[i]
+		p.spared = !chosen[p.id]
 	}
 	if few := len(chosen); few < s.trim.excess {
 		s.notes = append(s.notes, filter.Note(fmt.Sprintf("only %d of %d may be trimmed: %s", few, s.trim.excess, list(kept))))
@@ -78,5 +77,5 @@ func (s *storm) above() int { return max(0, s.live()-int(s.due.Lesser.Count)+1) 
 // live counts the processes that the last sweep saw, or that were touched, and that the
 // row is about.
 func (s *storm) live() int {
-	return len(s.all(func(p *process) bool { return (p.claim == ours || p.claim == spared) && p.alive(s.sweep) }))
+	return len(s.all(func(p *process) bool { return p.claim == ours && p.alive(s.sweep) }))
 }

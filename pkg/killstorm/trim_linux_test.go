@@ -10,8 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/mailbox"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/titles"
 )
 
 // trimmed chooses among processes of a storm that is trimmed to fewer than limit at
@@ -90,6 +93,89 @@ func TestTrimChoosesOnce(t *testing.T) {
 	}
 }
 
+// What gives up another real uid after the choice wasn't chosen.
+func TestTrimLeavesAloneWhatGivesUpItsUID(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: changes uid")
+	}
+	uid := who(t)
+	comm := name("e")
+	late := victims(t, 1, 0, "setuid", comm, nil) // the oldest
+	storm := victims(t, 4, uid, "plain", comm, nil)
+	b, s := ready(t, uid, comm, func(k *killer) { k.Max = 9 }) // so that it looks at all
+	s.goal, s.due.Lesser.Count = endOldest, 4
+	b.choose()
+	if pids := s.remaining(); len(pids) != 1 || list(s.refusals()) != "1 "+otherUID {
+		t.Fatalf("chosen: %v, refused %q", pids, s.refusals())
+	}
+	must(late[0].Process.Signal(syscall.SIGUSR1))
+	until(t, "it gives it up", func() bool {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", late[0].Process.Pid))
+		return strings.Contains(string(text), "\nUid:\t54321\t54321\t54321\t")
+	})
+	must(b.sweep())
+	freeze(b)
+	b.finalKill()
+	if living(late) != 1 || state(late[0].Process.Pid) == "T" || living(storm) != 3 {
+		t.Errorf("in state %q; %d of the storm live", state(late[0].Process.Pid), living(storm))
+	}
+}
+
+// A title that says after the choice that the row is about its process chooses it no
+// more, be the process old or new.
+func TestTrimLeavesAloneWhatChangesItsTitle(t *testing.T) {
+	uid := uint32(os.Geteuid())
+	if uid == 0 {
+		uid = nobody
+	}
+	known, _ := account.ByUIDs([]uint32{uid})
+	if known[uid].Name == "" {
+		t.Skipf("uid %d has no account", uid)
+	}
+	comm := name("f")
+	table, faults := titles.Parse("titles.csv", "account,proc,title\n"+known[uid].Name+",*,^imap (?P<user>.*)$\n")
+	if len(faults) > 0 || table.Resolve() != nil {
+		t.Fatal(faults)
+	}
+	all := []speaker{speaks(t, uid, comm, "imap harpo")}
+	for range 3 {
+		all = append(all, speaks(t, uid, comm, "imap groucho"))
+	}
+	b, err := newFight(newKiller(Options{Now: time.Now, Timeout: time.Minute}), []*storm{{
+		target: target{user: mailbox.User{UID: uid}, owner: known[uid], comm: comm, people: true, table: table, named: "groucho"},
+		goal:   endOldest, due: &filter.Due{Lesser: rows.Limit{Count: 3}},
+	}}, time.Now().Add(time.Minute))
+	must(err)
+	defer b.table.Close()
+	s := b.storms[0]
+	must(b.sweep())
+	b.choose()
+	if got := s.remaining(); len(got) != 1 || got[0].pid != all[1].Process.Pid {
+		t.Fatalf("chosen: %+v", got)
+	}
+	all = append(all, speaks(t, uid, comm, "imap harpo"))
+	must(b.sweep())
+	if s.live() != 3 {
+		t.Errorf("the row is about %d; want 3", s.live())
+	}
+	all[0].say(t, "imap groucho")
+	all[4].say(t, "imap groucho")
+	must(b.sweep())
+	freeze(b)
+	for i, one := range all {
+		until(t, "it has stopped or not", func() bool { return (state(one.Process.Pid) == "T") == (i == 1) })
+	}
+	b.finalKill()
+	for i, one := range all {
+		if s := state(one.Process.Pid); (s == "Z") != (i == 1) || s == "T" {
+			t.Errorf("process %d is in state %q", i, s)
+		}
+	}
+	if s.live() != 4 {
+		t.Errorf("the row is about %d; want 4", s.live())
+	}
+}
+
 func trimRow(uid uint32, comm, actions string) string {
 	return strings.Replace(due(uid, comm, "1"), "kill=1", actions, 1)
 }
@@ -143,7 +229,7 @@ func TestTrimSparesParentsAndTerminals(t *testing.T) {
 	}
 	comm := name("d")
 	cmd := exec.Command("setpriv", fmt.Sprintf("--reuid=%d", uid), "--clear-groups", script, "-qc",
-		fmt.Sprintf("printf %%s %s >/proc/$$/comm; sleep 60; :", comm), "/dev/null")
+		fmt.Sprintf("sleep 60 & printf %%s %s >/proc/$$/comm; wait", comm), "/dev/null")
 	cmd.Stdin, _ = os.Open("/dev/null")
 	must(cmd.Start())
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
