@@ -58,7 +58,7 @@ complete -c killstorm -l titles -r -F -d 'read process titles as the table FILE 
 complete -c killstorm -l unless-changed -r -F -d 'begin no kill after PATH has changed, from now on or from PATH@FINGERPRINT on'
 complete -c killstorm -l evidence -r -F -d 'write to directory DIR what is known of a storm before it ends'
 complete -c killstorm -l pause -r -F -d 'leave alone what FILE says is paused'
-complete -c killstorm -l no-realtime -d 'run at the priority that it was started with'
+complete -c killstorm -l no-realtime -d 'run at normal priority'
 complete -c killstorm -l host -x -d 'act on the rows of host NAME (default: this machine\'s node name)'
 complete -c killstorm -l dry-run -s n -d 'signal nothing, note what would end'
 complete -c killstorm -l help -s h -d 'print this help'

@@ -68,7 +68,7 @@ killstorm)
 		'*--unless-changed[begin no kill after PATH has changed, from now on or from PATH@FINGERPRINT on]:PATH:_files' \
 		'(--evidence)--evidence[write to directory DIR what is known of a storm before it ends]:DIR:_files' \
 		'(--pause)--pause[leave alone what FILE says is paused]:FILE:_files' \
-		'(--no-realtime)--no-realtime[run at the priority that it was started with]' \
+		'(--no-realtime)--no-realtime[run at normal priority]' \
 		'(--host)--host[act on the rows of host NAME (default: this machine'\''s node name)]:NAME:' \
 		'(--dry-run -n)--dry-run[signal nothing, note what would end]' \
 		'(--dry-run -n)-n[signal nothing, note what would end]' \

@@ -54,12 +54,14 @@ type Options struct {
 // Prepare is for the first instruction of the program, with its arguments: in a storm
 // each moment at the usual priority may be seconds long, and reading flags comes after.
 func Prepare(args []string) {
-	asItIs := func(arg string) bool {
+	normal := func(arg string) bool {
 		name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		yes, err := strconv.ParseBool(value)
 		return name == noRealtime && (!given || yes && err == nil)
 	}
-	if !slices.ContainsFunc(args, asItIs) {
+	if slices.ContainsFunc(args, normal) {
+		proc.NormalPriority() // stormcheck starts it at its own
+	} else {
 		proc.RaisePriority()
 	}
 	proc.LockMemory()
@@ -93,7 +95,7 @@ func App() *cli.App {
 			&cli.StringSliceFlag{Name: "unless-changed", Usage: "begin no kill after `PATH` has changed, from now on or from PATH@FINGERPRINT on"},
 			&cli.StringFlag{Name: "evidence", Usage: "write to directory `DIR` what is known of a storm before it ends"},
 			&cli.StringFlag{Name: "pause", Usage: "leave alone what `FILE` says is paused"},
-			&cli.BoolFlag{Name: noRealtime, Usage: "run at the priority that it was started with"},
+			&cli.BoolFlag{Name: noRealtime, Usage: "run at normal priority"},
 			&cli.StringFlag{Name: "host", Usage: "act on the rows of host `NAME` (default: this machine's node name)"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "signal nothing, note what would end"},
 		},

@@ -389,26 +389,43 @@ func policies(pid int) (all []string) {
 	return all
 }
 
-// Every thread is above all others, unless that isn't wanted.
+// Every thread is above all others, unless that isn't wanted. Then none is, also if it
+// was started so.
 func TestRealtime(t *testing.T) {
 	attr, err := unix.SchedGetAttr(0, 0)
 	if err != nil || os.Geteuid() != 0 || unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0) != nil {
 		t.Skip("real-time priority isn't to be had here")
 	}
 	must(unix.SchedSetAttr(0, attr, 0))
-	for flag, want := range map[string]string{"--timeout=9s": "2", "--no-realtime": "0", "--no-realtime=true": "0", "--no-realtime=false": "2"} { // SCHED_RR, SCHED_OTHER
-		cmd, in, _, _ := start(t, []string{flag}, nil)
+	chrt, err := exec.LookPath("chrt")
+	if err != nil {
+		t.Skip("needs chrt(1)")
+	}
+	check := func(what string, cmd *exec.Cmd, want string) {
 		for i := 0; ; i++ {
 			all := policies(cmd.Process.Pid)
 			if len(all) >= 16 && strings.Join(all, "") == strings.Repeat(want, len(all)) {
 				break
 			}
 			if i > 6000 {
-				t.Errorf("%s: policies of threads %q", flag, all)
+				t.Errorf("%s: policies of threads %q", what, all)
 				break
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
+	}
+	for flag, want := range map[string]string{"--timeout=9s": "2", "--no-realtime": "0", "--no-realtime=true": "0", "--no-realtime=false": "2"} { // SCHED_RR, SCHED_OTHER
+		cmd, in, _, _ := start(t, []string{flag}, nil)
+		check(flag, cmd, want)
+		in.Close()
+		_ = cmd.Wait()
+		// The same under the priority that its parent has.
+		cmd, in, _, _ = start(t, nil, func(cmd *exec.Cmd) {
+			self, err := os.Executable()
+			must(err)
+			cmd.Path, cmd.Args = chrt, []string{chrt, "--rr", "1", self, flag}
+		})
+		check("under SCHED_RR "+flag, cmd, want)
 		in.Close()
 		_ = cmd.Wait()
 	}

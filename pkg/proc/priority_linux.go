@@ -14,17 +14,20 @@ import (
 // a storm, the mail system needn't. On Linux priority belongs to the thread.
 func AtNormalPriority(start func() error) error {
 	own, err := unix.SchedGetAttr(0, 0)
-	if err != nil || own.Nice >= 0 && !isRealtime(own.Policy) {
+	if err != nil || !isRaised(own) {
 		return start()
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	normal := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}
 	if unix.SchedSetAttr(0, normal, 0) == nil {
 		defer func() { _ = unix.SchedSetAttr(0, own, 0) }()
 	}
 	return start()
 }
+
+var normal = &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}
+
+func isRaised(a *unix.SchedAttr) bool { return a.Nice < 0 || isRealtime(a.Policy) }
 
 func isRealtime(policy uint32) bool { return policy == unix.SCHED_FIFO || policy == unix.SCHED_RR }
 
@@ -34,8 +37,24 @@ func isRealtime(policy uint32) bool { return policy == unix.SCHED_FIFO || policy
 // machine: the caller has to wait for something now and then.
 func RaisePriority() {
 	raise(0) // the one that is needed first: all else may take a storm's while
-	raised := map[int]bool{}
-	for more := true; more; { // until no thread has come meanwhile from one that wasn't raised
+	eachThread(raise)
+}
+
+// NormalPriority puts all threads of this process, and those that they start, back to
+// normal priority, if it was started at a raised one.
+func NormalPriority() {
+	eachThread(func(tid int) {
+		if now, err := unix.SchedGetAttr(tid, 0); err == nil && isRaised(now) {
+			_ = unix.SchedSetAttr(tid, normal, 0)
+		}
+	})
+}
+
+// eachThread passes all threads of this process to do, which sets the priority of one:
+// the threads that it starts then have the same.
+func eachThread(do func(tid int)) {
+	done := map[int]bool{}
+	for more := true; more; { // until no thread has come meanwhile from one that wasn't done
 		more = false
 		threads, err := os.ReadDir("/proc/self/task")
 		if err != nil {
@@ -43,11 +62,11 @@ func RaisePriority() {
 		}
 		for _, thread := range threads {
 			tid, err := strconv.Atoi(thread.Name())
-			if err != nil || raised[tid] {
+			if err != nil || done[tid] {
 				continue
 			}
-			raised[tid], more = true, true
-			raise(tid)
+			done[tid], more = true, true
+			do(tid)
 		}
 	}
 }

@@ -9,6 +9,9 @@ func AtNormalPriority(start func() error) error { return start() }
 // RaisePriority does nothing here.
 func RaisePriority() {}
 
+// NormalPriority does nothing here.
+func NormalPriority() {}
+
 // LockMemory does nothing here.
 func LockMemory() {}
 
