@@ -202,15 +202,15 @@ func TestFileSystemThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
 		dead, well := &storm{}, &storm{}
 		dead.user.Name, well.user.Name = "groucho", "harpo"
 		f := fight{killer: k, storms: []*storm{dead, well}}
-		for range 2 {
+		for turn := range 2 {
 			f.forAll(time.Now(), "no answer", func(s *storm) []error {
 				if s == dead {
 					<-stuck
 				}
-				return []error{filter.Note("done")}
+				return []error{filter.Note(fmt.Sprint("done ", turn))}
 			})
 		}
-		if got := fmt.Sprint(well.notes, dead.notes); got != "[done done] [no answer]" {
+		if got := fmt.Sprint(well.notes, dead.notes); got != "[done 0 done 1] [no answer]" {
 			t.Error(got)
 		}
 	}

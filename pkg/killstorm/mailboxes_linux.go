@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -207,13 +208,22 @@ func (f *fight) forAll(end time.Time, noAnswer filter.Note, do func(*storm) []er
 		select {
 		case r := <-results:
 			delete(waiting, r.by)
-			r.by.notes = append(r.by.notes, r.notes...)
+			for _, note := range r.notes {
+				r.by.note(note)
+			}
 		case <-late:
 			for s := range waiting {
 				giveUp(s)
 			}
 			return
 		}
+	}
+}
+
+// note adds a note, unless it is there already: a polite trim locks twice.
+func (s *storm) note(note error) {
+	if !slices.ContainsFunc(s.notes, func(have error) bool { return have.Error() == note.Error() }) {
+		s.notes = append(s.notes, note)
 	}
 }
 

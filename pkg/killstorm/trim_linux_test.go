@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/mailbox"
@@ -205,6 +207,24 @@ func TestTrimEndsTheOldestOnly(t *testing.T) {
 		if cells, _ := run1(t, trimRow(uid, comm, "trim=2 kill=5"), change); !strings.HasPrefix(cells, "5|0||") || living(storm) != 0 {
 			t.Errorf("row %s; %d live", cells, living(storm))
 		}
+	}
+}
+
+// A polite trim locks the mailbox twice, and says once that it couldn't.
+func TestTrimNotesALockOnce(t *testing.T) {
+	uid := who(t)
+	path, hold := box(t, uid)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(err)
+	defer f.Close()
+	must(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	storm := victims(t, 3, uid, "plain", name("g"), nil)
+	cells, reported := run1(t, trimRow(uid, name("g"), "trim=3"), func(o *Options) {
+		o.Signal, o.Grace, o.Hold, o.HoldTimeout = syscall.SIGTERM, time.Minute, hold, time.Millisecond
+	})
+	want := fmt.Sprintf("1|0|killstorm: ended the 1 oldest of 3: 2 left; killstorm: %s: not locked (held by pid %d)|", path, os.Getpid())
+	if cells != want || reported != "" || living(storm) != 2 {
+		t.Errorf("row %s, reported %q, %d live; want %s", cells, reported, living(storm), want)
 	}
 }
 
