@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -481,6 +482,60 @@ func syslogd(t *testing.T) (*net.UnixConn, string) {
 	must(err)
 	t.Cleanup(func() { c.Close() })
 	return c, path
+}
+
+// No name of a user, a process or its parent can look like a field of the audit's line,
+// nor begin another line.
+func TestAuditFieldsAreNotForged(t *testing.T) {
+	hostile := []string{"x pid=1", " ", "", "a  b", "x\tuid=0", "x\npid=1", "x\r", "=", "pid=1", "*", "?", `\`, `\x20`, "\x00pid=1", "x\u00a0pid=1", "x\u2003y", "x\u2028y", "x\u0085y", "\x1b[2J"}
+	for b := range 256 {
+		hostile = append(hostile, "x"+string([]byte{byte(b)})+"uid=0")
+	}
+	log, path := syslogd(t)
+	uid := who(t)
+	want := "uid user proc pid start state ppid parent"
+	for i, comm := range hostile {
+		parent := hostile[len(hostile)-1-i]
+		p := process{id: id{12, 1}}
+		s := storm{target: target{user: mailbox.User{Name: parent, UID: uid}, comm: comm}}
+		s.audited = map[id]string{p.id: " state=S ppid=7 parent=" + field(parent)}
+		to := syslog.Open(path, "killstorm")
+		if unsent, err := s.audit(to, []process{p}); unsent > 0 {
+			t.Fatal(err)
+		}
+		to.Close()
+		line := make([]byte, 4096)
+		must(log.SetReadDeadline(time.Now().Add(time.Minute)))
+		n, err := log.Read(line)
+		must(err)
+		_, text, _ := strings.Cut(string(line[:n]), "killed ")
+		var keys []string
+		for _, word := range strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+			key, value, _ := strings.Cut(word, "=")
+			if keys = append(keys, key); key == "proc" && value != field(comm) {
+				t.Errorf("%q: proc=%s", comm, value)
+			}
+		}
+		if got := strings.Join(keys, " "); got != want {
+			t.Errorf("%q, parent %q: fields %q of %q", comm, parent, got, text)
+		}
+	}
+	// The parent's name as it is read.
+	own, err := os.ReadFile("/proc/self/comm")
+	must(err)
+	victims(t, 1, uid, "plain", name("i"), nil)
+	b, s := ready(t, uid, name("i"), nil)
+	must(os.WriteFile("/proc/self/comm", []byte("x pid=1 uid=0"), 0))
+	b.keepAudit(s)
+	must(os.WriteFile("/proc/self/comm", own[:len(own)-1], 0))
+	for _, text := range s.audited {
+		if !strings.HasSuffix(text, fmt.Sprintf(` ppid=%d parent=x\x20pid=1\x20uid=0`, os.Getpid())) {
+			t.Errorf("of a process: %q", text)
+		}
+	}
+	if len(s.audited) != 1 {
+		t.Errorf("%d kept", len(s.audited))
+	}
 }
 
 func TestAudit(t *testing.T) {
