@@ -29,6 +29,9 @@ func (m message) summary() string {
 	for longest := maxSummary; longest >= 4; longest-- {
 		// A name could otherwise be an encoded word, which shows whatever it likes.
 		line = strings.ReplaceAll(m.worst[0].summary(longest, m.now), "=?", `=\x3f`)
+		if m.DryRun { // whatever KILL says
+			line = strings.Replace(line, notKilled, "NOT killed (dry run)", 1)
+		}
 		if columnsIn(line+end) <= maxSummary {
 			break
 		}
@@ -113,6 +116,9 @@ func (s *storm) outcome(longest int, now time.Time) string {
 	return ""
 }
 
+// notKilled is said of a storm that killstorm's own dry run has left alone.
+const notKilled = "NOT killed (KILL=no)"
+
 // noted says what a note of killstorm says became of the processes.
 func (s *storm) noted(now time.Time) string {
 	for _, note := range rows.ParseMessages(s.notes) {
@@ -123,7 +129,7 @@ func (s *storm) noted(now time.Time) string {
 			return fmt.Sprintf("ended the %d oldest, %d left", n, left)
 		}
 		if _, ok := rows.ParseWouldKill(note.Text); ok {
-			return "NOT killed (KILL=no)"
+			return notKilled
 		}
 		if until, ok := rows.ParsePaused(note.Text); ok {
 			return "paused until " + shortTime(until, now)
