@@ -97,25 +97,9 @@ func (c *checkup) checkSettings() {
 	} else {
 		c.ok("settings: %s", Conf)
 	}
-	for name, byDefault := range defaultSettings().values {
-		have := c.settings.stageOf(name)
-		for _, word := range strings.Fields(byDefault) {
-			if strings.HasPrefix(word, "--") && have != nil && !have.has(word) {
-				c.warn("settings: %s lacks %s of the default: write %s=\"$%s ...\" to keep it", name, word, name, name)
-			}
-		}
+	for _, warning := range c.settings.dropped() {
+		c.warn("settings: %s", warning)
 	}
-}
-
-// stageOf returns the stage whose flags a setting holds, nil if it holds none.
-func (s Settings) stageOf(setting string) *stage {
-	for tool, name := range suite {
-		if name == setting {
-			stage := s.stage(tool, nil, mode{})
-			return &stage
-		}
-	}
-	return nil
 }
 
 // checkPrivileges looks for what the work takes, capabilities(7): copies get their

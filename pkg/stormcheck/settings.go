@@ -20,7 +20,7 @@ func settingNames(state string) []setting {
 		{"PROCSTAT", ""},
 		{"THRESHOLD", "--log " + state + "/log.csv"},
 		{"MAILARCHIVE", ""},
-		{"KILLSTORM", ""},
+		{"KILLSTORM", "--evidence " + state + "/evidence"},
 		{"ALERTMAIL", "--state " + state + "/alertmail.csv --log " + state + "/done.csv"},
 	}
 }

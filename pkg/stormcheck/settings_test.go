@@ -148,7 +148,7 @@ func TestStagesGetTheirFlags(t *testing.T) {
 		}
 		return strings.Join(lines, "; ")
 	}
-	const quiet = "THRESHOLD=\nALERTMAIL=\nTO=\n"
+	const quiet = "THRESHOLD=\nKILLSTORM=\nALERTMAIL=\nTO=\n"
 	for _, test := range []struct {
 		text string
 		mode mode
