@@ -48,7 +48,7 @@ func TestMemoryWhileMailerHangs(t *testing.T) {
 				_ = cmd.Wait()
 			}()
 			writeRows(t, in, c.rows, c.each)
-			if kb := peakMemory(t, cmd); kb >= 30_000 {
+			if kb := peakMemory(t, cmd); kb >= 40_000 {
 				t.Errorf("%d KB", kb)
 			} else {
 				t.Logf("%d KB", kb)

@@ -113,7 +113,12 @@ func Start(c Command) (*Process, error) {
 		return p, err
 	case <-most.C:
 		p.Kill()
-	case <-p.over: // given up
+	case <-p.over:
+		select {
+		case err := <-started: // it has ended already, or didn't start
+			return p, err
+		default: // given up
+		}
 	}
 	return nil, ErrStuck
 }

@@ -215,7 +215,8 @@ func TestSecondSignalEndsIt(t *testing.T) {
 		ended := make(chan bool)
 		go func() {
 			defer close(ended)
-			if _, problems, state := r.end(); problems != want[0] || state != want[1] {
+			// One more signal may come after the filter has let go of them, before it ends.
+			if _, problems, state := r.end(); problems != want[0] || state != want[1] && state != "signal: terminated" {
 				t.Errorf("%s: %q, %s, want %q", how, problems, state, want)
 			}
 		}()
