@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -35,6 +36,9 @@ func TestMemoryWhileMailerHangs(t *testing.T) {
 			o, dir := mailing(t, `exec sleep 600`)
 			args := append([]string{"--to", "root", "--sendmail", o.Sendmail}, c.args...)
 			cmd := command("", args...)
+			if cmd.Path, _ = filepath.Abs(cmd.Path); cmd.Path == "" { // from another directory
+				t.Fatal("no path to this program")
+			}
 			cmd.Dir, cmd.Stdin = dir, nil
 			in, err := cmd.StdinPipe()
 			if err != nil {
