@@ -1,8 +1,6 @@
 package killstorm
 
 import (
-	"strings"
-
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/rows"
 	"stormcheck/pkg/titles"
@@ -60,19 +58,4 @@ func (c *commRules) stand(all titles.Programs) {
 	for program := range all.Standing() {
 		c.standing[program] = true
 	}
-}
-
-// spells reports whether the proc pattern of a rule, USER/PROC as in the stream, has a
-// name of the stream as an alternative without a wildcard.
-func spells(rule, name string) bool {
-	_, pattern, _ := strings.Cut(rule, "/")
-	if strings.ContainsAny(name, `*?[\|`) {
-		return false // the pattern would have to quote it
-	}
-	for alternative := range strings.SplitSeq(pattern, "|") {
-		if alternative == name {
-			return true
-		}
-	}
-	return false
 }

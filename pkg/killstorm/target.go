@@ -230,3 +230,18 @@ func isLoss(text string) bool {
 // lost are failures of a copy that no user can bring about in place of a mailbox. With
 // any other a user could keep a storm.
 var lost = []string{syscall.ENOSPC.Error(), syscall.EDQUOT.Error(), syscall.EIO.Error(), syscall.EROFS.Error()}
+
+// spells reports whether the proc pattern of a rule, USER/PROC as in the stream, has a
+// name of the stream as an alternative without a wildcard.
+func spells(rule, name string) bool {
+	_, pattern, _ := strings.Cut(rule, "/")
+	if strings.ContainsAny(name, `*?[\|`) {
+		return false // the pattern would have to quote it
+	}
+	for alternative := range strings.SplitSeq(pattern, "|") {
+		if alternative == name {
+			return true
+		}
+	}
+	return false
+}
