@@ -19,13 +19,14 @@ func AtNormalPriority(start func() error) error {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if unix.SchedSetAttr(0, normal, 0) == nil {
+	if unix.SchedSetAttr(0, normal(), 0) == nil {
 		defer func() { _ = unix.SchedSetAttr(0, own, 0) }()
 	}
 	return start()
 }
 
-var normal = &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}
+// normal is a new value for each call: SchedSetAttr writes to its argument.
+func normal() *unix.SchedAttr { return &unix.SchedAttr{Policy: unix.SCHED_NORMAL} }
 
 func isRaised(a *unix.SchedAttr) bool { return a.Nice < 0 || isRealtime(a.Policy) }
 
@@ -45,7 +46,7 @@ func RaisePriority() {
 func NormalPriority() {
 	eachThread(func(tid int) {
 		if now, err := unix.SchedGetAttr(tid, 0); err == nil && isRaised(now) {
-			_ = unix.SchedSetAttr(tid, normal, 0)
+			_ = unix.SchedSetAttr(tid, normal(), 0)
 		}
 	})
 }
