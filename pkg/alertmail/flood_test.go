@@ -18,7 +18,7 @@ func (s *story) snapshots(every time.Duration, all ...string) (subjects []string
 	feed := &feeder{}
 	feed.atEnd = func() {
 		if next < len(all) {
-			s.now = s.now.Add(every)
+			s.pass(every)
 			feed.text = all[next]
 			next++
 		}

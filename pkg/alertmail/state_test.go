@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +26,8 @@ type story struct {
 	o   alertmail.Options
 	dir string
 	now time.Time
+
+	mutex sync.Mutex // of now, while alertmail runs
 }
 
 func newStory(t *testing.T) *story {
@@ -33,8 +36,19 @@ func newStory(t *testing.T) *story {
 	s := &story{t: t, dir: dir, now: dry().Now()}
 	s.o = o
 	s.o.State = filepath.Join(dir, "state.csv")
-	s.o.Now = func() time.Time { return s.now }
+	s.o.Now = func() time.Time {
+		s.mutex.Lock()
+		defer s.mutex.Unlock()
+		return s.now
+	}
 	return s
+}
+
+// pass moves the clock of a running alertmail.
+func (s *story) pass(while time.Duration) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.now = s.now.Add(while)
 }
 
 // runFeed is a Run whose input is fed. A mailer that is busy when the clock moves would
