@@ -17,7 +17,7 @@ func displays(t *testing.T, page string) []string {
 	t.Helper()
 	found := submatches(`(?s)\n\.Bd -literal[^\n]*\n(.*?)\n\.Ed`, manPage(t, page))
 	for i := range found {
-		found[i] = strings.NewReplacer(`\e`, `\`, `\&`, "", `\ `, " ").Replace(found[i])
+		found[i] = strings.NewReplacer(`\e`, `\`, `\&`, "", `\ `, " ", `\(aq`, "'", `\(ti`, "~", `\(ha`, "^").Replace(found[i])
 	}
 	return found
 }

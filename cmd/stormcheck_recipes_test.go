@@ -1,0 +1,285 @@
+package cmd_test
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"stormcheck/pkg/rows"
+)
+
+// A kitchen is a directory in which recipes of stormcheck(8) are run as they stand
+// there, but for the places of files.
+type kitchen struct {
+	t     *testing.T
+	dir   string
+	tried []string // text that finds a display
+}
+
+// newKitchen returns a kitchen whose mailer keeps what it gets in the file "mail".
+func newKitchen(t *testing.T) *kitchen {
+	k := &kitchen{t: t, dir: t.TempDir()}
+	for _, dir := range []string{"bin", "state", "archive", "root", "cron.d"} {
+		if err := os.Mkdir(k.dir+"/"+dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.write("bin/sendmail", "#!/bin/sh\ncat >>"+k.dir+"/mail\n")
+	t.Setenv("WORK", k.dir)
+	t.Setenv("LC_ALL", "C")
+	t.Setenv("PATH", k.dir+"/bin:"+os.Getenv("PATH"))
+	return k
+}
+
+// write makes a file that may be executed.
+func (k *kitchen) write(name, text string) {
+	k.t.Helper()
+	if err := os.WriteFile(k.dir+"/"+name, []byte(text), 0o700); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// read returns a file, or nothing.
+func (k *kitchen) read(name string) string {
+	text, _ := os.ReadFile(k.dir + "/" + name)
+	return string(text)
+}
+
+// recipe returns the display that holds text, with the places of this kitchen.
+func (k *kitchen) recipe(text string) string {
+	k.t.Helper()
+	k.tried = append(k.tried, text)
+	return k.place(recipe(k.t, "stormcheck.8", text))
+}
+
+func (k *kitchen) place(script string) string {
+	return strings.NewReplacer(
+		"/var/lib/prometheus/node-exporter", k.dir, "/var/lib/stormcheck", k.dir+"/state", "/etc/stormcheck", k.dir, "/etc/cron.d", k.dir+"/cron.d",
+		"/root", k.dir+"/root", "/run/", k.dir+"/", "/usr/local/bin", k.dir+"/bin", "/usr/local/sbin", k.dir+"/bin",
+		"alertmail --to root", "alertmail --to root --sendmail "+k.dir+"/bin/sendmail",
+	).Replace(script)
+}
+
+// line returns the line that the page shows by itself and that begins with text.
+func (k *kitchen) line(text string) string {
+	k.t.Helper()
+	for _, line := range submatches(`(?m)^\.Dl (.*)$`, manPage(k.t, "stormcheck.8")) {
+		if strings.HasPrefix(line, text) {
+			return k.place(line)
+		}
+	}
+	k.t.Fatalf("stormcheck.8: no line begins with %q", text)
+	return ""
+}
+
+// run runs a script and returns what it prints.
+func (k *kitchen) run(script, stdin string) (string, error) {
+	cmd := exec.Command("sh", "-c", script)
+	cmd.Dir, cmd.Stdin = k.dir, strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// prints runs a script that must succeed and print this.
+func (k *kitchen) prints(script, stdin, want string) {
+	k.t.Helper()
+	if out, err := k.run(script, stdin); err != nil || out != want {
+		k.t.Errorf("%s\nprints\n%s%v; want\n%s", script, out, err, want)
+	}
+}
+
+// has returns text if a file has each of the words, and else reports what is missing.
+func (k *kitchen) has(name string, words ...string) {
+	k.t.Helper()
+	for _, word := range words {
+		if text := k.read(name); !strings.Contains(text, word) {
+			k.t.Errorf("%s: no %q in\n%s", name, word, text)
+		}
+	}
+}
+
+// needs skips the test where a tool is missing.
+func needs(t *testing.T, tools ...string) {
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
+		}
+	}
+}
+
+const recipeRows = `2000-04-25T05:17:02Z,moscow,groucho,1004,imapd,404,0,57,,*/imapd,log=20 kill=100,,,,,,,,
+2000-04-25T05:17:02Z,moscow,harpo,1005,httpd,25,0,0,,*/*,log=20,,,,mailarchive: note,,,,
+`
+
+func recipeStream() string {
+	return strings.Join(rows.Header(rows.AllColumns), ",") + "\n" + recipeRows
+}
+
+// Each recipe of stormcheck(8) is run by one of the tests below.
+func TestStormcheckRecipesAreAllTried(t *testing.T) {
+	tried := []string{"procstat -> threshold"} // the drawing
+	for _, texts := range [][]string{triedCommands, triedSettings, triedFilters, triedLogs, triedPipes} {
+		tried = append(tried, texts...)
+	}
+	for _, display := range displays(t, "stormcheck.8") {
+		if !slices.ContainsFunc(tried, func(text string) bool { return strings.Contains(display, text) }) {
+			t.Errorf("not tried:\n%s", display)
+		}
+	}
+}
+
+var triedCommands = []string{"stormcheck --check", "stormcheck --status", "00-off.csv", "systemctl"}
+
+// What is typed on a terminal: no command is a usage error.
+func TestStormcheckCommandRecipes(t *testing.T) {
+	k := newKitchen(t)
+	k.write("stormcheck.conf", "ALERTMAIL=\"--sendmail "+k.dir+"/bin/sendmail\"\n")
+	if err := os.Chmod(k.dir+"/stormcheck.conf", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	commands := k.recipe(triedCommands[0]) + "\n" + k.recipe(triedCommands[1]) + "\n" + k.line("stormcheck --pause")
+	for _, command := range strings.Split(commands, "\n") {
+		// Nobody can be asked here, and nothing is ended.
+		out, err := k.run(strings.Replace(command, "--end", "-n --end", 1)+"; [ $? -ne 2 ]", "")
+		if err != nil || strings.Contains(out, "usage:") {
+			t.Errorf("%s: %v: %s", command, err, out)
+		}
+	}
+	k.has("mail", "Subject: [TEST] ")
+	k.has("state/pause", ",*,*\n")
+
+	k.prints(k.recipe(triedCommands[2]), "", "")
+	if off := k.read("limits.d/00-off.csv"); off != "user,proc\ngroucho,*\n" {
+		t.Errorf("00-off.csv: %q", off)
+	}
+	k.write("systemctl.args", "")
+	k.write("bin/systemctl", "#!/bin/sh\necho \"$*\" >"+k.dir+"/systemctl.args\n")
+	k.write("cron.d/stormcheck", "")
+	k.prints(k.recipe(triedCommands[3]), "", "")
+	k.has("systemctl.args", "disable --now stormcheck.timer stormcheck-standing.service\n")
+	if _, err := os.Stat(k.dir + "/cron.d/stormcheck"); err == nil {
+		t.Error("the crontab line is still there")
+	}
+	if crontab, err := os.ReadFile("stormcheck/stormcheck.cron"); err != nil || !strings.Contains(string(crontab), "\n"+strings.ReplaceAll(k.line("* * * * * root sleep"), k.dir+"/bin", "/usr/local/bin")+"\n") {
+		t.Errorf("the page's crontab line is not the installed one: %v", err)
+	}
+}
+
+var triedSettings = []string{`MAILARCHIVE="--mailbox`, `PROCSTAT="--metrics`, "--alertmanager http://alert1"}
+
+// Settings: --check finds nothing wrong with them, and each stage takes its flags.
+func TestStormcheckSettingsRecipes(t *testing.T) {
+	k := newKitchen(t)
+	k.write("bin/daytime", "#!/bin/sh\nexec cat\n")
+	k.write("bin/duty", "#!/bin/sh\nexec cat\n")
+	settings := []string{k.line("ALERTMAIL="), k.line(`FILTERS="daytime`), k.line(`FILTERS="mailarchive`)}
+	for _, text := range triedSettings {
+		settings = append(settings, k.recipe(text))
+	}
+	for _, text := range settings {
+		k.write("stormcheck.conf", "PATH=\""+k.dir+"/bin:$PATH\"\n"+text+"\n")
+		if err := os.Chmod(k.dir+"/stormcheck.conf", 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, _ := k.run("stormcheck --check", "")
+		if !strings.Contains(out, "ok     settings: ") {
+			t.Errorf("%s\n%s", text, out)
+		}
+		for line := range strings.Lines(out) {
+			for _, kind := range []string{"wrong  settings:", "warn   settings:", "wrong  stage:", "wrong  mailboxes:"} {
+				// An ordinary user has no archive, and a busy machine takes its time.
+				if strings.HasPrefix(line, kind) && !strings.Contains(line, "stage: mailarchive") && !strings.Contains(line, ": has not ended after ") {
+					t.Errorf("%s\n%s", text, line)
+				}
+			}
+		}
+	}
+}
+
+var triedFilters = []string{"# daytime -", "# duty -"}
+
+// Filters of one's own: all rows pass, and the hour decides.
+func TestStormcheckFilterRecipes(t *testing.T) {
+	needs(t, "awk", "sh")
+	k := newKitchen(t)
+	k.write("bin/date", "#!/bin/sh\ncat "+k.dir+"/hour\n")
+	daytime := k.recipe(triedFilters[0])
+	k.write("hour", "08\n")
+	k.prints(daytime, recipeStream(), recipeStream())
+	k.write("hour", "12\n")
+	k.prints(daytime, recipeStream(), strings.Replace(recipeStream(), "log=20 kill=100,,,,,", "log=20,,,,daytime: not killed at this hour,", 1))
+
+	k.write("bin/alertmail", "#!/bin/sh\n{ echo \"$*\"; cat; } >"+k.dir+"/reported\n")
+	k.write("bin/duty", k.recipe(triedFilters[1]))
+	k.prints("duty -n", recipeStream(), recipeStream())
+	if reported := k.read("reported"); reported != "" {
+		t.Errorf("in a dry run it reports %q", reported)
+	}
+	k.prints("duty", recipeStream(), recipeStream())
+	lines := strings.SplitAfter(recipeStream(), "\n")
+	if want := "--to duty@example.org\n" + lines[0] + lines[1]; k.read("reported") != want {
+		t.Errorf("duty reports\n%s; want\n%s", k.read("reported"), want)
+	}
+}
+
+var triedLogs = []string{"most[$3", "mlr --icsv", "sqlite3 :memory:"}
+
+// The logs, read by others.
+func TestStormcheckLogRecipes(t *testing.T) {
+	k := newKitchen(t)
+	log := recipeStream() + strings.Replace(recipeRows, "imapd,404", "imapd,150", 1)
+	today := strings.ReplaceAll(log, "2000-04-25", time.Now().UTC().Format(time.DateOnly))
+	k.write("state/log.csv", today+strings.ReplaceAll(recipeRows, "404", "999"))
+	k.write("state/done.csv", strings.Replace(log, "kill=100,,,,", "kill=100,,404,0,", 1))
+	for i, want := range []string{
+		"404 groucho imapd\n25 harpo httpd\n",
+		"time                 user    proc  count killed remaining\n2000-04-25T05:17:02Z groucho imapd 404   404    0\n",
+		"2000-04-25T05|groucho|999\n2000-04-25T05|harpo|25\n" + today[strings.Index(today, "\n")+1:][:13] + "|groucho|404\n" + today[strings.Index(today, "\n")+1:][:13] + "|harpo|25\n",
+	} {
+		script := k.recipe(triedLogs[i])
+		if _, err := exec.LookPath(strings.Fields(script)[0]); err != nil {
+			t.Log(err)
+			continue
+		}
+		k.prints(script, "", want)
+	}
+}
+
+var triedPipes = []string{"# storm -", "# stormfleet -"}
+
+// The check without stormcheck, as cron runs it; and of many hosts, of which one
+// doesn't answer.
+func TestStormcheckPipeRecipes(t *testing.T) {
+	needs(t, "sh", "flock", "timeout", "xargs")
+	k := newKitchen(t)
+	table := "USER    STAT COMMAND\n" + strings.Repeat("groucho S    imapd\n", 150) + "harpo   S    vi\n"
+	k.write("ps.txt", table)
+	real, err := exec.LookPath("procstat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Not what runs on this machine, and groucho has no account.
+	k.write("bin/procstat", "#!/bin/sh\n[ \"$1\" ] || set -- --host \"$(uname -n)\" --input "+k.dir+"/ps.txt\nexec "+real+" \"$@\"\n")
+	k.write("bin/storm", k.recipe(triedPipes[0]))
+	crontab := strings.TrimPrefix(k.line("* * * * * root flock"), "* * * * * root ")
+	_, _ = k.run("flock "+k.dir+"/storm.lock sh -c '"+crontab+"'", "")
+	if mail := k.read("mail"); mail != "" {
+		t.Errorf("a second run sends\n%s", mail)
+	}
+	out, _ := k.run(crontab, "")
+	t.Log(out) // there is no account
+	k.has("mail", "150 groucho imapd", "URGENT", "FAILED killstorm: ")
+
+	k.write("mail", "")
+	k.write("hosts", "mail1\nmail2\nmail3\n")
+	k.write("bin/ssh", "#!/bin/sh\ncase $* in\n*mail1*) grep -v imapd "+k.dir+"/ps.txt ;;\n*mail2*) cat "+k.dir+"/ps.txt ;;\n*) echo no route >/dev/null; exit 255 ;;\nesac\n")
+	out, err = k.run(k.recipe(triedPipes[1]), "")
+	if err != nil || out != "" {
+		t.Errorf("stormfleet: %v: %s", err, out)
+	}
+	k.has("mail", "150 groucho imapd on mail2", "stormcheck on mail3 is not working: ssh: no answer")
+	k.has("state/fleet.csv", "mail2")
+}
