@@ -4,24 +4,30 @@ package cmd_test
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// must ends a helper that can't do its work.
+func must(err error) {
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", filepath.Base(os.Args[0]), err)
+		os.Exit(1)
+	}
+}
 
 // crowd UID NAME COUNT SECONDS [TITLE] starts COUNT processes called NAME, a Go string
 // literal without its quotes, under UID, prints their PIDs when all are ready,
 // and reaps them. They end by themselves after SECONDS. Their title is TITLE behind
 // "victim NAME SECONDS ".
 func crowd() {
-	must := func(err error) {
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "crowd:", err)
-			os.Exit(1)
-		}
-	}
 	uid, err := strconv.Atoi(os.Args[1])
 	must(err)
 	count, err := strconv.Atoi(os.Args[3])
@@ -69,5 +75,33 @@ func victim() {
 	tell := os.NewFile(3, "ready")
 	_, _ = tell.Write([]byte{1})
 	tell.Close()
+	time.Sleep(time.Duration(seconds) * time.Second)
+}
+
+// deaf TYPE PATH SECONDS listens on a socket in the place of /dev/log, and reads
+// nothing. It prints a line when the queue of a socket of type unixgram is full; one of
+// type unix takes connections. It ends by itself after SECONDS.
+func deaf() {
+	kind, path := os.Args[1], os.Args[2]
+	seconds, err := strconv.Atoi(os.Args[3])
+	must(err)
+	if kind == "unix" {
+		_, err := net.Listen(kind, path)
+		must(err)
+	} else {
+		address := &net.UnixAddr{Name: path, Net: kind}
+		_, err := net.ListenUnixgram(kind, address)
+		must(err)
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, 0)
+		must(err)
+		must(unix.Connect(fd, &unix.SockaddrUnix{Name: path}))
+		for err == nil {
+			_, err = unix.Write(fd, []byte("nobody reads this"))
+		}
+		if err != unix.EAGAIN {
+			must(err)
+		}
+	}
+	fmt.Println("deaf")
 	time.Sleep(time.Duration(seconds) * time.Second)
 }

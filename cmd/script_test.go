@@ -19,6 +19,7 @@ import (
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/stormcheck"
+	"stormcheck/pkg/syslog"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
@@ -29,7 +30,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv("GORACE") == "" {
 		os.Setenv("GORACE", "atexit_sleep_ms=10") // not a second for each process of a script
 	}
-	commands := map[string]func(){"crowd": crowd, "victim": victim}
+	if path := os.Getenv("SYSLOG"); path != "" {
+		syslog.Socket = path
+	}
+	commands := map[string]func(){"crowd": crowd, "victim": victim, "deaf": deaf}
 	for _, app := range tools {
 		commands[app().Name] = func() { filter.Main(app()) }
 	}
@@ -48,7 +52,7 @@ func placeStormcheck() {
 		stormcheck.BinDir = filepath.Dir(path)
 	}
 	stormcheck.Conf, stormcheck.RunDir, stormcheck.StateDir = work+"/stormcheck.conf", work+"/run", work+"/state"
-	for name, path := range map[string]*string{"BIN": &stormcheck.BinDir, "CONF": &stormcheck.Conf, "SYSLOG": &stormcheck.SyslogSocket} {
+	for name, path := range map[string]*string{"BIN": &stormcheck.BinDir, "CONF": &stormcheck.Conf} {
 		if os.Getenv(name) != "" {
 			*path = os.Getenv(name)
 		}

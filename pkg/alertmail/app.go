@@ -15,6 +15,7 @@ import (
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/syslog"
 )
 
 // App returns the alertmail command.
@@ -84,7 +85,7 @@ func run(c *cli.Context, env filter.Env) error {
 		Now:    time.Now,
 		Report: env.Report,
 		Stderr: c.App.ErrWriter,
-		Syslog: "/dev/log",
+		Syslog: syslog.Socket,
 	}
 	for _, flag := range []string{"to", "page-to"} {
 		for _, address := range c.StringSlice(flag) {

@@ -16,6 +16,7 @@ import (
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/mailbox"
 	"stormcheck/pkg/proc"
+	"stormcheck/pkg/syslog"
 	"stormcheck/pkg/titles"
 )
 
@@ -118,7 +119,7 @@ func run(c *cli.Context, env filter.Env) error {
 		AllowOwnContainers: f.Switch("allow-own-containers"), RequireArchive: f.Switch("require-archive"),
 		Hold: hold, HoldTimeout: f.Duration("hold-timeout", 3*time.Second), Host: f.Host(),
 		UnlessChanged: watched, Pause: f.Text("pause", ""), Evidence: f.Text("evidence", ""),
-		DryRun: f.Switch("dry-run"), Syslog: "/dev/log", Now: time.Now,
+		DryRun: f.Switch("dry-run"), Syslog: syslog.Socket, Now: time.Now,
 	}
 	table := f.Text("titles", "")
 	f.Refuse(f.Given("grace") && sig == syscall.SIGKILL, "--grace: goes with a --signal that isn't KILL")

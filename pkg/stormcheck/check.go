@@ -17,6 +17,7 @@ import (
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/pause"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/syslog"
 	"stormcheck/pkg/trusted"
 )
 
@@ -306,10 +307,10 @@ func (c *checkup) checkMail() {
 		}
 		f.Close()
 	}
-	if info, err := os.Stat("/dev/log"); err == nil && info.Mode()&os.ModeSocket != 0 {
-		c.ok("syslog: /dev/log")
+	if info, err := os.Stat(syslog.Socket); err == nil && info.Mode()&os.ModeSocket != 0 {
+		c.ok("syslog: %s", syslog.Socket)
 	} else {
-		c.warn("syslog: there is no /dev/log")
+		c.warn("syslog: there is no %s", syslog.Socket)
 	}
 }
 

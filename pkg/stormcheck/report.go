@@ -22,10 +22,10 @@ import (
 // what the last run printed less than repeatAfter ago. All other runs print at once.
 type reporter struct {
 	out    io.Writer
-	syslog func(line string) // never waits; nil is none
-	path   string            // of what the last run printed; "" prints at once
-	queue  chan string       // to the goroutine that writes to out
-	idle   chan struct{}     // closed when it has written all
+	syslog func(lines []string) // hardly waits; nil is none
+	path   string               // of what the last run printed; "" prints at once
+	queue  chan string          // to the goroutine that writes to out
+	idle   chan struct{}        // closed when it has written all
 
 	mutex sync.Mutex // of what follows
 	held  []string
@@ -40,18 +40,31 @@ const (
 )
 
 // newReporter returns a reporter to out. It holds its lines if path isn't "".
-func newReporter(out io.Writer, path string, syslog func(string)) *reporter {
+func newReporter(out io.Writer, path string, syslog func([]string)) *reporter {
 	r := &reporter{out: out, path: path, syslog: syslog, queue: make(chan string, mostQueued), idle: make(chan struct{})}
-	go func() { // whoever reads out may stop reading: no stage waits for that
-		defer close(r.idle)
-		for line := range r.queue {
+	go r.write() // whoever reads out may stop reading: no stage waits for that
+	return r
+}
+
+// write writes what is in the queue to out, and then gives it to syslog, which may be
+// slow.
+func (r *reporter) write() {
+	defer close(r.idle)
+	for line := range r.queue {
+		var written []string
+		for queued := true; queued; {
 			_, _ = io.WriteString(r.out, line+"\n")
-			if r.syslog != nil {
-				r.syslog(line)
+			written = append(written, line)
+			select {
+			case line, queued = <-r.queue:
+			default:
+				queued = false
 			}
 		}
-	}()
-	return r
+		if r.syslog != nil {
+			r.syslog(written)
+		}
+	}
 }
 
 // say reports a line of stormcheck's own.
@@ -87,22 +100,24 @@ func (r *reporter) close(now time.Time) {
 		held = append(held, fmt.Sprintf("stormcheck: %d lines left out", r.lost))
 	}
 	r.mutex.Unlock()
-	repeated := r.path != "" && r.remember(strings.Join(held, "\n"), now)
+	late := time.After(outPatience)
+	if r.path != "" && r.remember(strings.Join(held, "\n"), now) {
+		if r.syslog != nil {
+			r.syslog(held)
+		}
+		held = nil
+	}
 	for _, line := range held {
-		switch {
-		case !repeated:
-			select {
-			case r.queue <- line:
-			case <-time.After(outPatience):
-			}
-		case r.syslog != nil:
-			r.syslog(line)
+		select {
+		case r.queue <- line:
+		case <-late:
+			return // nobody reads out
 		}
 	}
 	close(r.queue)
 	select {
 	case <-r.idle:
-	case <-time.After(outPatience):
+	case <-late:
 	}
 }
 

@@ -350,15 +350,17 @@ func (m *mail) kill() {
 	}
 }
 
-// syslogFor returns what gives a line to syslog, nil if it has no use for it: a dry
+// syslogFor returns what gives lines to syslog, nil if it has no use for it: a dry
 // run touches nothing, and the journal needs no copy of what is printed into it.
-func syslogFor(m mode) func(string) {
+func syslogFor(m mode) func([]string) {
 	if m.dry || isJournal(os.Stderr) {
 		return nil
 	}
-	return func(line string) {
-		log := syslog.Open(SyslogSocket, "stormcheck") // anew for each line: the daemon may have been started since
-		log.Send(syslog.Error, line)
-		log.Close()
+	return func(lines []string) {
+		log := syslog.Open(syslog.Socket, "stormcheck") // anew each time: the daemon may have been started since
+		defer log.Close()
+		for _, line := range lines {
+			log.Send(syslog.Error, line)
+		}
 	}
 }

@@ -20,6 +20,3 @@ var (
 	KillAfter   = 60 * time.Second // from TERM to KILL
 	LeaveAfter  = 5 * time.Second  // from KILL until a stage that doesn't end is left behind
 )
-
-// SyslogSocket is where the system's log is. Tests have their own.
-var SyslogSocket = "/dev/log"

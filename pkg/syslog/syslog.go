@@ -12,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Socket is where the system's log is. Tests have their own.
+var Socket = "/dev/log"
+
 // A Severity is how bad the matter is, RFC 5424, 6.2.1.
 type Severity int
 
@@ -39,7 +42,7 @@ type Log struct {
 	until time.Time // when nothing is tried again any more
 }
 
-// Open connects to a log's socket, /dev/log as a rule. tool is the program's name in
+// Open connects to a log's socket. tool is the program's name in
 // each line. If there is no such socket, as in a container, then there is no log, and
 // no line of it is lost.
 func Open(socket, tool string) *Log {
