@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"stormcheck/pkg/alertmail"
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/stormcheck"
 	"stormcheck/pkg/syslog"
@@ -32,6 +33,9 @@ func TestMain(m *testing.M) {
 	}
 	if path := os.Getenv("SYSLOG"); path != "" {
 		syslog.Socket = path
+	}
+	if d, err := time.ParseDuration(os.Getenv("MAILER_LIMIT")); err == nil {
+		alertmail.MailerLimit = d
 	}
 	commands := map[string]func(){"crowd": crowd, "victim": victim, "deaf": deaf}
 	for _, app := range tools {

@@ -58,6 +58,9 @@ alertmail --test [OPTION]...`,
 	})
 }
 
+// MailerLimit is how long a mailer may take. Tests shorten it.
+var MailerLimit = 30 * time.Second
+
 // memoryLimit is how much memory, in bytes, the Go runtime seeks to stay below. What is
 // remembered of mostStorms storms is less than half of it.
 const memoryLimit = 16 << 20
@@ -74,7 +77,7 @@ func run(c *cli.Context, env filter.Env) error {
 		Context:  c.StringSlice("context"),
 		Each:     c.Bool("each"),
 		Level:    c.String("level"),
-		Deadline: 30 * time.Second,
+		Deadline: MailerLimit,
 
 		Alertmanagers: Alertmanagers{Deadline: 10 * time.Second},
 
