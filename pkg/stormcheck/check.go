@@ -268,13 +268,13 @@ func ours(path string) error {
 	return f.Close()
 }
 
-// archiveDir returns why copies must not go into a directory. mailarchive makes one
-// that isn't there.
+// archiveDir returns why copies can't or must not go into a directory. mailarchive
+// doesn't make it.
 func archiveDir(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return writable(filepath.Dir(dir))
+		return fmt.Errorf("no such directory: install -d -m 700 %s", dir)
 	case err != nil:
 		return trusted.Cause(err)
 	case !info.IsDir():

@@ -71,15 +71,19 @@ func runPipe(m mode, stderr io.Writer) error {
 	r.reporter = newReporter(stderr, r.heldPath(), syslogFor(m))
 	status := r.run()
 	if !m.dry {
-		if status == fine && m.every == "" {
-			mark(heartbeatPath())
-		}
-		l.end, l.status = time.Now(), status
-		l.finish()
+		l.end = time.Now()
 		if m.every == "" {
+			if status == fine {
+				mark(heartbeatPath())
+			}
 			before := readRuns(l.begun.Add(-24 * time.Hour))
 			r.note(r.counts.entry(l.begun, periodSince(before, l.begun), l.end.Sub(l.begun), status))
 		}
+		if r.unnoted {
+			status = max(status, failed)
+		}
+		l.status = status
+		l.finish()
 	}
 	r.reporter.close(time.Now())
 	switch status {
