@@ -11,17 +11,17 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// A kitchen is a directory in which recipes of stormcheck(8) are run as they stand
-// there, but for the places of files.
+// A kitchen is a directory in which recipes of a page are run as they stand there, but
+// for the places of files.
 type kitchen struct {
-	t     *testing.T
-	dir   string
-	tried []string // text that finds a display
+	t    *testing.T
+	page string
+	dir  string
 }
 
 // newKitchen returns a kitchen whose mailer keeps what it gets in the file "mail".
-func newKitchen(t *testing.T) *kitchen {
-	k := &kitchen{t: t, dir: t.TempDir()}
+func newKitchen(t *testing.T, page string) *kitchen {
+	k := &kitchen{t: t, page: page, dir: t.TempDir()}
 	for _, dir := range []string{"bin", "state", "archive", "root", "cron.d"} {
 		if err := os.Mkdir(k.dir+"/"+dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -51,27 +51,26 @@ func (k *kitchen) read(name string) string {
 // recipe returns the display that holds text, with the places of this kitchen.
 func (k *kitchen) recipe(text string) string {
 	k.t.Helper()
-	k.tried = append(k.tried, text)
-	return k.place(recipe(k.t, "stormcheck.8", text))
+	return k.place(recipe(k.t, k.page, text))
 }
 
 func (k *kitchen) place(script string) string {
 	return strings.NewReplacer(
 		"/var/lib/prometheus/node-exporter", k.dir, "/var/lib/stormcheck", k.dir+"/state", "/etc/stormcheck", k.dir, "/etc/cron.d", k.dir+"/cron.d",
 		"/root", k.dir+"/root", "/run/", k.dir+"/", "/usr/local/bin", k.dir+"/bin", "/usr/local/sbin", k.dir+"/bin",
-		"alertmail --to root", "alertmail --to root --sendmail "+k.dir+"/bin/sendmail",
+		"alertmail --to root", "alertmail --to root --sendmail "+k.dir+"/bin/sendmail", "/var/log/mail.log", k.dir+"/mail.log",
 	).Replace(script)
 }
 
 // line returns the line that the page shows by itself and that begins with text.
 func (k *kitchen) line(text string) string {
 	k.t.Helper()
-	for _, line := range submatches(`(?m)^\.Dl (.*)$`, manPage(k.t, "stormcheck.8")) {
-		if strings.HasPrefix(line, text) {
+	for _, line := range submatches(`(?m)^\.Dl (.*)$`, manPage(k.t, k.page)) {
+		if line = strings.NewReplacer(`\(aq`, "'", `\(ti`, "~", `\(ha`, "^").Replace(line); strings.HasPrefix(line, text) {
 			return k.place(line)
 		}
 	}
-	k.t.Fatalf("stormcheck.8: no line begins with %q", text)
+	k.t.Fatalf("%s: no line begins with %q", k.page, text)
 	return ""
 }
 
@@ -81,6 +80,18 @@ func (k *kitchen) run(script, stdin string) (string, error) {
 	cmd.Dir, cmd.Stdin = k.dir, strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
+}
+
+// processes makes the processes of ps.txt those of this machine: 150 imapd of groucho,
+// who has no account.
+func (k *kitchen) processes() {
+	k.t.Helper()
+	real, err := exec.LookPath("procstat")
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.write("ps.txt", "USER    STAT COMMAND\n"+strings.Repeat("groucho S    imapd\n", 150)+"harpo   S    vi\n")
+	k.write("bin/procstat", "#!/bin/sh\ncase $* in\n*--input*) ;;\n*) set -- --host \"$(uname -n)\" --input "+k.dir+"/ps.txt \"$@\" ;;\nesac\nexec "+real+" \"$@\"\n")
 }
 
 // prints runs a script that must succeed and print this.
@@ -135,7 +146,7 @@ var triedCommands = []string{"stormcheck --check", "stormcheck --status", "00-of
 
 // What is typed on a terminal: no command is a usage error.
 func TestStormcheckCommandRecipes(t *testing.T) {
-	k := newKitchen(t)
+	k := newKitchen(t, "stormcheck.8")
 	k.write("stormcheck.conf", "ALERTMAIL=\"--sendmail "+k.dir+"/bin/sendmail\"\n")
 	if err := os.Chmod(k.dir+"/stormcheck.conf", 0o600); err != nil {
 		t.Fatal(err)
@@ -172,7 +183,7 @@ var triedSettings = []string{`MAILARCHIVE="--mailbox`, `PROCSTAT="--metrics`, "-
 
 // Settings: --check finds nothing wrong with them, and each stage takes its flags.
 func TestStormcheckSettingsRecipes(t *testing.T) {
-	k := newKitchen(t)
+	k := newKitchen(t, "stormcheck.8")
 	k.write("bin/daytime", "#!/bin/sh\nexec cat\n")
 	k.write("bin/duty", "#!/bin/sh\nexec cat\n")
 	settings := []string{k.line("ALERTMAIL="), k.line(`FILTERS="daytime`), k.line(`FILTERS="mailarchive`)}
@@ -204,7 +215,7 @@ var triedFilters = []string{"# daytime -", "# duty -"}
 // Filters of one's own: all rows pass, and the hour decides.
 func TestStormcheckFilterRecipes(t *testing.T) {
 	needs(t, "awk", "sh")
-	k := newKitchen(t)
+	k := newKitchen(t, "stormcheck.8")
 	k.write("bin/date", "#!/bin/sh\ncat "+k.dir+"/hour\n")
 	daytime := k.recipe(triedFilters[0])
 	k.write("hour", "08\n")
@@ -229,7 +240,7 @@ var triedLogs = []string{"most[$3", "mlr --icsv", "sqlite3 :memory:"}
 
 // The logs, read by others.
 func TestStormcheckLogRecipes(t *testing.T) {
-	k := newKitchen(t)
+	k := newKitchen(t, "stormcheck.8")
 	log := recipeStream() + strings.Replace(recipeRows, "imapd,404", "imapd,150", 1)
 	today := strings.ReplaceAll(log, "2000-04-25", time.Now().UTC().Format(time.DateOnly))
 	k.write("state/log.csv", today+strings.ReplaceAll(recipeRows, "404", "999"))
@@ -254,29 +265,22 @@ var triedPipes = []string{"# storm -", "# stormfleet -"}
 // doesn't answer.
 func TestStormcheckPipeRecipes(t *testing.T) {
 	needs(t, "sh", "flock", "timeout", "xargs")
-	k := newKitchen(t)
-	table := "USER    STAT COMMAND\n" + strings.Repeat("groucho S    imapd\n", 150) + "harpo   S    vi\n"
-	k.write("ps.txt", table)
-	real, err := exec.LookPath("procstat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Not what runs on this machine, and groucho has no account.
-	k.write("bin/procstat", "#!/bin/sh\n[ \"$1\" ] || set -- --host \"$(uname -n)\" --input "+k.dir+"/ps.txt\nexec "+real+" \"$@\"\n")
+	k := newKitchen(t, "stormcheck.8")
+	k.processes()
 	k.write("bin/storm", k.recipe(triedPipes[0]))
 	crontab := strings.TrimPrefix(k.line("* * * * * root flock"), "* * * * * root ")
 	_, _ = k.run("flock "+k.dir+"/storm.lock sh -c '"+crontab+"'", "")
 	if mail := k.read("mail"); mail != "" {
 		t.Errorf("a second run sends\n%s", mail)
 	}
-	out, _ := k.run(crontab, "")
-	t.Log(out) // there is no account
+	said, _ := k.run(crontab, "")
+	t.Log(said) // there is no account
 	k.has("mail", "150 groucho imapd", "URGENT", "FAILED killstorm: ")
 
 	k.write("mail", "")
 	k.write("hosts", "mail1\nmail2\nmail3\n")
 	k.write("bin/ssh", "#!/bin/sh\ncase $* in\n*mail1*) grep -v imapd "+k.dir+"/ps.txt ;;\n*mail2*) cat "+k.dir+"/ps.txt ;;\n*) echo no route >/dev/null; exit 255 ;;\nesac\n")
-	out, err = k.run(k.recipe(triedPipes[1]), "")
+	out, err := k.run(k.recipe(triedPipes[1]), "")
 	if err != nil || out != "" {
 		t.Errorf("stormfleet: %v: %s", err, out)
 	}

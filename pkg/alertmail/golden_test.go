@@ -12,7 +12,7 @@ import (
 
 // situations are what a message can be about, each with its rows.
 var situations = map[string][]cells{
-	"killed": {with(incident, rows.UID, 1001, rows.Parent, "404:812:imap-login", rows.Oldest, "2000-04-25T05:14:02Z")},
+	"killed": {with(incident, rows.UID, 1001, rows.Archived, "/var/lib/stormcheck/archive/groucho.956639822", rows.Parent, "404:812:imap-login", rows.Oldest, "2000-04-25T05:14:02Z")},
 	"trimmed": {{rows.UID: "1001", rows.Count: "75", rows.Actions: "alert=60 trim=60", rows.Killed: "16", rows.Remaining: "0",
 		rows.Notes: "killstorm: " + rows.FormatTrimmed(16, 75, 59)}},
 	"dry-run": {{rows.UID: "1001", rows.Count: "120", rows.Actions: "alert=60 archive=60 kill=100",

@@ -1,0 +1,57 @@
+package cmd_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The message that alertmail(8) shows is one that alertmail's tests hold it to.
+func TestManMessage(t *testing.T) {
+	mail, err := os.ReadFile("../testdata/mail/killed.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, _ := strings.Cut(string(mail), "\n\n")
+	if shown := recipe(t, "alertmail.8", "STORM ALERT") + "\n"; shown != body {
+		t.Errorf("the page shows\n%s; want\n%s", shown, body)
+	}
+}
+
+// The recipes of alertmail(8), as they stand there.
+func TestAlertmailRecipes(t *testing.T) {
+	needs(t, "sh", "awk")
+	k := newKitchen(t, "alertmail.8")
+	k.processes()
+	printed := func(script string, words ...string) {
+		t.Helper()
+		out, err := k.run(script, "")
+		for _, word := range words {
+			if err != nil || !strings.Contains(out, word) {
+				t.Errorf("%s: %v, no %q in\n%s", script, err, word, out)
+			}
+		}
+	}
+	var lines []string
+	for _, line := range submatches(`(?m)^\.Dl (.*)$`, manPage(t, "alertmail.8")) {
+		lines = append(lines, k.place(line))
+	}
+	if shown := len(displays(t, "alertmail.8")); len(lines) != 2 || shown != 4 {
+		t.Fatalf("%d lines and %d displays; want 2, and a message and 3", len(lines), shown)
+	}
+	printed(lines[0], "150 groucho imapd on ", "\nURGENT:\n")
+	printed(lines[1], "To: root,\n ops@example.org\n", "150 groucho imapd on ")
+
+	k.write("mail.log", fmt.Sprintf("%s mx dovecot: imap(groucho): stuck\n", time.Now().Format(time.Stamp)))
+	printed(k.recipe("--context"))
+	k.has("mail", "150 groucho imapd on ", "| "+k.dir+"/mail.log:", "imap(groucho): stuck")
+	printed(k.recipe(`$1 == "storm"`), " groucho imapd since ", " peak 150")
+	k.write("mail", "")
+	printed(k.recipe("--context"))
+	if again := k.read("mail"); again != "" {
+		t.Errorf("no news is mailed:\n%s", again)
+	}
+	printed(k.recipe("PIKT"), "PIKT ALERT\n", "    ProcNumChkUrgent\n", "        Report unusually high numbers of per-user procs.\n")
+}
