@@ -2,7 +2,6 @@ package alertmail
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -244,7 +243,7 @@ func (m *memory) decodeLine(cells []string) error {
 		if err := set(d.fields()); err != nil {
 			return err
 		}
-		if d.id != "" && !messageID.MatchString(d.id) {
+		if d.id != "" && !messageID().MatchString(d.id) {
 			return fmt.Errorf("%q is no id", clip(d.id, 80))
 		}
 		m.deliveries[w] = d.restored()
@@ -267,7 +266,7 @@ func (m *memory) decodeLine(cells []string) error {
 }
 
 // messageID is what an id may be: RFC 5322, 3.6.4, by and large.
-var messageID = regexp.MustCompile(`^<[!-;=?-~]{1,250}>$`)
+var messageID = pattern(`^<[!-;=?-~]{1,250}>$`)
 
 // size returns what the lines take at most, in bytes: quotes are doubled.
 func size(lines [][]string) (size int) {

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -372,15 +373,21 @@ func excerptLine(line []byte) string {
 	return clip(rows.Printable(string(bytes.TrimRight(line, "\r\n"))), maxExcerpt)
 }
 
-// Forms of a line that no syslog wrote.
+// Forms of a line that no syslog wrote. To compile them takes longer than all else of
+// a run that finds nothing.
 var (
 	// https://www.exim.org/exim-html-current/doc/html/spec_html/ch-log_files.html, with the
 	// selectors millisec and pid, log_timezone, and an id of 16 or 23 characters or none.
-	eximLine = regexp.MustCompile(`^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?)( [-+]\d{4})?(?: \[\d+\])?( [0-9A-Za-z]{6}-[0-9A-Za-z]{6,11}-[0-9A-Za-z]{2,4} )?`)
+	eximLine = pattern(`^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?)( [-+]\d{4})?(?: \[\d+\])?( [0-9A-Za-z]{6}-[0-9A-Za-z]{6,11}-[0-9A-Za-z]{2,4} )?`)
 	// https://httpd.apache.org/docs/2.4/logs.html: the common format, and that of errors.
-	apacheAccess = regexp.MustCompile(`^[^\[]{1,200} \[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [-+]\d{4})\] "`)
-	apacheError  = regexp.MustCompile(`^\[[A-Z][a-z]{2} ([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? \d{4})\] `)
+	apacheAccess = pattern(`^[^\[]{1,200} \[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [-+]\d{4})\] "`)
+	apacheError  = pattern(`^\[[A-Z][a-z]{2} ([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? \d{4})\] `)
 )
+
+// pattern returns what compiles a regular expression when it is first called.
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
 
 // stamp returns when a line was written, and by which program if its form says so: RFC
 // 3339, also with a zone like +0000, the local time without a year of RFC 3164, or the
@@ -409,7 +416,7 @@ func stamp(line []byte, now time.Time) (at time.Time, by string, ok bool) {
 		}
 		return at, "", true
 	}
-	if found := eximLine.FindSubmatch(line); found != nil {
+	if found := eximLine().FindSubmatch(line); found != nil {
 		if len(found[3]) > 0 {
 			by = "exim4"
 		}
@@ -418,11 +425,11 @@ func stamp(line []byte, now time.Time) (at time.Time, by string, ok bool) {
 		}
 		return at, by, err == nil
 	}
-	if found := apacheAccess.FindSubmatch(line); found != nil {
+	if found := apacheAccess().FindSubmatch(line); found != nil {
 		at, err = time.Parse("02/Jan/2006:15:04:05 -0700", string(found[1]))
 		return at, "apache2", err == nil
 	}
-	if found := apacheError.FindSubmatch(line); found != nil {
+	if found := apacheError().FindSubmatch(line); found != nil {
 		at, err = local("Jan _2 15:04:05 2006", string(found[1]))
 		return at, "apache2", err == nil
 	}

@@ -3,7 +3,6 @@ package alertmail
 import (
 	"cmp"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -44,7 +43,7 @@ type counts map[string]map[string]int64
 // mostLabels is how many values of a label there are, lest rows make series.
 const mostLabels = 30
 
-var labelValue = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+var labelValue = pattern(`^[a-z][a-z0-9-]{0,31}$`)
 
 func (c counts) add(metric, value string, n int64) {
 	if c == nil {
@@ -53,7 +52,7 @@ func (c counts) add(metric, value string, n int64) {
 	if c[metric] == nil {
 		c[metric] = map[string]int64{}
 	}
-	if value != "" && !labelValue.MatchString(value) {
+	if value != "" && !labelValue().MatchString(value) {
 		value = "other"
 	}
 	c[metric][value] += n

@@ -2,7 +2,6 @@ package alertmail
 
 import (
 	"cmp"
-	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -126,11 +125,11 @@ func (h *history) isNewFailure(kind string) bool {
 	return len(others) < mostFailures
 }
 
-var numbers = regexp.MustCompile(`[0-9]+( [0-9]+)*`)
+var numbers = pattern(`[0-9]+( [0-9]+)*`)
 
 // kindOf returns what a message has in common with the same one of another run:
 // PIDs, counts and ages differ, and so does how many PIDs there are.
-func kindOf(message string) string { return clip(numbers.ReplaceAllString(message, "#"), 160) }
+func kindOf(message string) string { return clip(numbers().ReplaceAllString(message, "#"), 160) }
 
 // withRemarks adds messages to those of a cell. They replace those of their kind, and
 // the oldest if there are too many.

@@ -110,11 +110,13 @@ func SurviveOOM() {
 	}
 }
 
-// MakeThreads makes the threads that the Go runtime may want later. In a storm
-// there may be no free slot in the process table for one, and a Go program that
-// can't have a thread dies.
+// MakeThreads makes the threads that the Go runtime may want later, and lets no more
+// than half of them run at a time, however many processors there are. In a storm there
+// may be no free slot in the process table for one, and a Go program that can't have a
+// thread dies.
 func MakeThreads() {
 	const enough = 16
+	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), enough/2))
 	var all, idle sync.WaitGroup
 	all.Add(enough)
 	idle.Add(enough)

@@ -25,6 +25,7 @@ var benchmarks = map[string]func(){
 	"procstat":  procstat.Main,
 	"threshold": threshold.Main,
 	"kill":      kill.Main,
+	"cron":      kill.Cron,
 	"archive":   archive.Main,
 	"context":   context.Main,
 	"fleet":     fleet.Main,

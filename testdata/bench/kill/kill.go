@@ -1,8 +1,10 @@
 // Package kill times killstorm beside what else ends a process storm:
 //
-//	setsid -w go run ./testdata/bench kill [RUNS [CASE [KILLER]]]
+//	setsid -w go run ./testdata/bench kill [RUNS [CASE]]
+//	setsid -w go run ./testdata/bench cron [RUNS [CASE]]
 //
-// It must be root. Each run (5 of each) is a PID namespace of its own, in which
+// kill compares killstorm with other killers, cron the whole check, started as cron does.
+// It must be root. CASE is one of the four storms, 1 to 4. Each run (5 of each, in turn) is a PID namespace of its own, in which
 // testdata/bench/c/storm.c makes a storm under a uid of its own, in the same session as
 // who has to end it, so that no scheduling by session comes to help. A watcher at
 // real-time priority counts, and gives up after 40 seconds; with it the namespace ends.
@@ -43,99 +45,120 @@ var cases = []struct{ name, limit, size, interval string }{
 	{"a fork bomb at its limit of 1,500", "1500", "1500", "0"},
 }
 
-// killers are who has to end it. The shell is part of it, as it is in cron.
-var killers = []struct{ name, script string }{
-	{"killstorm", `exec killstorm --host bench <row`},
-	{"pkill -9 loop", `while :; do pkill -9 -u 60990 -x bench-imapd; done`},
-	{"killall -9 loop", `while :; do killall -q -9 bench-imapd; done`},
-	{"the original's loop", `while :; do
+// A killer is what has to end a storm, and how it is started: as usual by a shell, as
+// cron does; at SCHED_RR 1; so but without a shell, as by systemd; or before the storm.
+type killer struct{ name, mode, script string }
+
+const pkill = `while :; do pkill -9 -u 60990 -x bench-imapd; done`
+
+// killers are those of the benchmark kill.
+var killers = []killer{
+	{"killstorm", "normal", killstorm},
+	{"pkill -9 loop", "normal", pkill},
+	{"killall -9 loop", "normal", killall},
+	{"the original's loop", "normal", original},
+	{"killstorm", "realtime", killstorm},
+	{"pkill -9 loop", "realtime", pkill},
+	{"killall -9 loop", "realtime", killall},
+	{"the original's loop", "realtime", original},
+	{"killstorm", "no shell", ""},
+	{"killstorm", "standing", ""},
+}
+
+const (
+	killstorm = `exec killstorm --host bench <row`
+	killall   = `while :; do killall -q -9 bench-imapd; done`
+	original  = `while :; do
 		ps -eo uid,pid,comm | while read -r uid pid comm; do
 			if [ "$uid" = 60990 ] && [ "$comm" = bench-imapd ]; then /bin/kill -9 "$pid" 2>/dev/null; fi
 		done
-	done`},
-}
+	done`
+)
 
-// modes are how they are started: as usual, at SCHED_RR 1, likewise but without a shell,
-// as by systemd, and before the storm. The last two are for who has no loop.
-var modes = []string{"normal", "realtime", "no shell", "standing"}
-
-// Main runs the benchmark.
+// Main runs the benchmark kill.
 func Main() {
-	if len(os.Args) == 5 && os.Args[1] == "run" {
-		timing.Check(inside(os.Args[2], os.Args[3], os.Args[4]))
+	if len(os.Args) == 4 && os.Args[1] == "run" {
+		timing.Check(inside(killers))
 		return
 	}
-	runs := 5
-	if len(os.Args) > 1 {
-		var err error
-		runs, err = strconv.Atoi(os.Args[1])
-		timing.Check(err)
-	}
-	timing.Check(outside(runs, append(os.Args[min(2, len(os.Args)):], "", "")))
+	timing.Check(outside(killers, nil, "storm", "killstorm"))
 }
 
-// outside builds all, and starts each run in a PID namespace.
-func outside(runs int, only []string) error {
+// outside builds programs, prepares their directory, and starts each run in a PID
+// namespace, in turn.
+func outside(killers []killer, prepare func(dir string) error, programs ...string) error {
+	runs := timing.Argument(1, 5)
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	self, err := os.Executable()
-	if err != nil {
+	if err := timing.Build(dir, programs...); err != nil {
 		return err
 	}
-	if err := timing.Build(dir, "storm", "killstorm"); err != nil {
-		return err
+	if prepare != nil {
+		if err := prepare(dir); err != nil {
+			return err
+		}
 	}
 	for c, storm := range cases {
-		if only[0] != "" && only[0] != strconv.Itoa(c) {
+		if only := timing.Argument(2, c+1); only != c+1 {
 			continue
 		}
 		fmt.Printf("%s:\n", storm.name)
-		for _, mode := range modes {
-			for k, killer := range killers {
-				if (mode == "no shell" || mode == "standing") && k > 0 || only[1] != "" && only[1] != strconv.Itoa(k) {
-					continue
+		took := make([][]time.Duration, len(killers))
+		for range runs {
+			for k := range killers {
+				d, err := run(dir, c, k)
+				if err != nil {
+					return fmt.Errorf("%s, %s: %w", killers[k].name, killers[k].mode, err)
 				}
-				var took []time.Duration
-				lost := 0
-				for range runs {
-					cmd := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", self, os.Args[0], "run", strconv.Itoa(c), strconv.Itoa(k), mode)
-					cmd.Dir = dir
-					cmd.Env = append(os.Environ(), "PATH="+dir+":/usr/bin:/bin")
-					cmd.Stderr = os.Stderr
-					out, err := cmd.Output()
-					if err != nil {
-						return fmt.Errorf("%s, %s: %w", killer.name, mode, err)
-					}
-					d, err := time.ParseDuration(strings.TrimSpace(string(out)))
-					if err != nil {
-						return err
-					}
-					if took = append(took, d); d >= giveUp {
-						lost++
-					}
-				}
-				slices.Sort(took)
-				fmt.Printf("  %-20s %-9s median %6.2f s  worst %6.2f s  lost %d of %d ", killer.name, mode,
-					took[len(took)/2].Seconds(), took[len(took)-1].Seconds(), lost, runs)
-				for _, d := range took {
-					fmt.Printf(" %.2f", d.Seconds())
-				}
-				fmt.Println()
+				took[k] = append(took[k], d)
 			}
+		}
+		for k, killer := range killers {
+			lost := 0
+			for _, d := range took[k] {
+				if d >= giveUp {
+					lost++
+				}
+			}
+			fmt.Printf("  %-20s %-9s median %6.2f s  worst %6.2f s  lost %d of %d ", killer.name, killer.mode,
+				timing.Median(took[k]).Seconds(), slices.Max(took[k]).Seconds(), lost, runs)
+			for _, d := range took[k] {
+				fmt.Printf(" %.2f", d.Seconds())
+			}
+			fmt.Println()
 		}
 	}
 	return nil
 }
 
+// run has one storm ended, and returns how long that took.
+func run(dir string, c, k int) (time.Duration, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", self, os.Args[0], "run", strconv.Itoa(c), strconv.Itoa(k))
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PATH="+dir+":/usr/bin:/bin")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return 0, err
+	}
+	return time.ParseDuration(strings.TrimSpace(string(out)))
+}
+
 // inside makes one storm, has it ended, and prints how long that took. It is PID 1:
 // whatever is left ends with it.
-func inside(c, k, mode string) error {
-	ci, _ := strconv.Atoi(c)
-	ki, _ := strconv.Atoi(k)
-	storm := cases[ci]
+func inside(killers []killer) error {
+	c, err := strconv.Atoi(os.Args[2])
+	timing.Check(err)
+	k, err := strconv.Atoi(os.Args[3])
+	timing.Check(err)
+	storm, mode := cases[c], killers[k].mode
 	runtime.LockOSThread()
 	if err := raiseAll(); err != nil {
 		return err
@@ -194,9 +217,9 @@ func inside(c, k, mode string) error {
 			runtime.LockOSThread()
 			switch mode {
 			case "normal":
-				timing.Check(start(0, nil, "sh", "-c", killers[ki].script))
+				timing.Check(start(0, nil, "sh", "-c", killers[k].script))
 			case "realtime":
-				timing.Check(start(1, nil, "sh", "-c", killers[ki].script))
+				timing.Check(start(1, nil, "sh", "-c", killers[k].script))
 			default:
 				row, err := os.Open("row")
 				timing.Check(err)

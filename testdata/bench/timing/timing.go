@@ -19,13 +19,14 @@ func Check(err error) {
 }
 
 // Build makes programs in a directory: the tools in cmd as install.sh builds them, and
-// what is written in C or Go beside the benchmarks.
+// what is written in C or Go beside the benchmarks. stormcheck has its filters, its
+// settings (stormcheck.conf) and what it writes (state) in that directory.
 func Build(dir string, names ...string) error {
 	for _, name := range names {
 		args := []string{"go", "build", "-o", dir + "/" + name, "./testdata/bench/" + name}
 		switch {
 		case exists("cmd/" + name):
-			args = []string{"go", "build", "-ldflags", "-s -w", "-tags", "urfave_cli_no_docs", "-o", dir + "/" + name, "./cmd/" + name}
+			args = []string{"go", "build", "-ldflags", "-s -w" + places(dir), "-tags", "urfave_cli_no_docs", "-o", dir + "/" + name, "./cmd/" + name}
 		case exists("testdata/bench/c/" + name + ".c"):
 			args = []string{"cc", "-O2", "-o", dir + "/" + name, "testdata/bench/c/" + name + ".c"}
 		}
@@ -36,6 +37,14 @@ func Build(dir string, names ...string) error {
 		}
 	}
 	return nil
+}
+
+// places sets stormcheck's paths at link time.
+func places(dir string) (flags string) {
+	for _, place := range []string{"BinDir=" + dir, "Conf=" + dir + "/stormcheck.conf", "RunDir=" + dir + "/run", "StateDir=" + dir + "/state"} {
+		flags += " -X stormcheck/pkg/stormcheck." + place
+	}
+	return flags
 }
 
 func exists(path string) bool {

@@ -1,0 +1,131 @@
+package kill
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"stormcheck/testdata/bench/timing"
+)
+
+// checks are those of the benchmark cron: the whole check, as cron starts it.
+var checks = []killer{
+	{"stormcheck", "normal", `exec stormcheck`},
+	{"the bare pipe", "normal", bare},
+	{"pkill -9 loop", "normal", pkill},
+}
+
+// bare is what stormcheck does, without it.
+const bare = `procstat | threshold --limits limits.csv | mailarchive --dir state/archive --mailbox "$PWD/mail/{user}" |
+	killstorm --hold "$PWD/mail/{user}" | alertmail --to root --sendmail "$PWD/mailer" --state state/bare.csv`
+
+// files are the settings: the storms are due, and there is a mailbox to save. No mail
+// leaves this machine.
+var files = map[string]string{
+	"limits.csv": "user,proc,log,alert,archive,kill\n*,bench-imapd,20,60,60,100\n*,*,20,60,,\n",
+	"mailer":     "#!/bin/sh\nexec cat >/dev/null\n",
+	"stormcheck.conf": `KILL=yes
+THRESHOLD="$THRESHOLD --limits DIR/limits.csv"
+MAILARCHIVE="$MAILARCHIVE --dir DIR/state/archive --mailbox DIR/mail/{user}"
+KILLSTORM="$KILLSTORM --hold DIR/mail/{user}"
+ALERTMAIL="$ALERTMAIL --sendmail DIR/mailer"
+`,
+}
+
+// Cron runs the benchmark cron: what is in checks beside each other, on a quiet machine
+// and in the storms of the benchmark kill, whose arguments it takes.
+func Cron() {
+	if len(os.Args) == 4 && os.Args[1] == "run" {
+		timing.Check(inside(checks))
+		return
+	}
+	timing.Check(outside(checks, prepare, "storm", "stormcheck", "procstat", "threshold", "mailarchive", "killstorm", "alertmail"))
+}
+
+func prepare(dir string) error {
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.ReplaceAll(text, "DIR", dir)), 0o755); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"state", "state/archive", "run", "mail"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			return err
+		}
+	}
+	mailbox := filepath.Join(dir, "mail/bench")
+	letter := "From chico@moscow Tue Apr 25 00:00:00 2000\nSubject: why\n\nWhy a duck?\n\n"
+	if err := os.WriteFile(mailbox, bytes.Repeat([]byte(letter), 1_000_000/len(letter)), 0o600); err != nil {
+		return err
+	}
+	if err := os.Chown(mailbox, uid, uid); err != nil {
+		return err
+	}
+	return quiet(dir)
+}
+
+// quiet times runs that find nothing, beside each other.
+func quiet(dir string) error {
+	const rounds = 21
+	scripts := []string{checks[0].script, checks[1].script}
+	took := make([][]time.Duration, len(scripts))
+	var most [2]int
+	for round := range 2 * rounds { // the second half is for the memory: looking takes time
+		for i, script := range scripts {
+			cmd := exec.Command("sh", "-c", script)
+			cmd.Dir, cmd.Stderr = dir, os.Stderr
+			cmd.Env = append(os.Environ(), "PATH="+dir+":/usr/bin:/bin")
+			begin := time.Now()
+			if err := cmd.Start(); err != nil {
+				return err
+			}
+			ended := make(chan error)
+			go func() { ended <- cmd.Wait() }()
+			for round >= rounds && len(ended) == 0 && cmd.ProcessState == nil {
+				n := memory(cmd.Process.Pid)
+				if n == 0 {
+					break
+				}
+				most[i] = max(most[i], n)
+			}
+			if err := <-ended; err != nil {
+				return fmt.Errorf("%s: %w", script, err)
+			}
+			if round < rounds {
+				took[i] = append(took[i], time.Since(begin))
+			}
+		}
+	}
+	fmt.Println("a quiet machine:")
+	for i := range scripts {
+		fmt.Printf("  %-20s median %3d ms, at most %2d MB for all processes together\n", checks[i].name, timing.Median(took[i]).Milliseconds(), most[i]>>20)
+	}
+	return nil
+}
+
+// memory returns the bytes that a process and all that come from it have in memory at
+// this moment, what they share counted once: Pss of proc_pid_smaps(5).
+func memory(pid int) (bytes int) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0
+	}
+	if _, pss, ok := strings.Cut(string(text), "\nPss:"); ok {
+		kB, _ := strconv.Atoi(strings.Fields(pss)[0])
+		bytes = kB << 10
+	}
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, thread := range threads {
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, thread.Name()))
+		for _, child := range strings.Fields(string(children)) {
+			n, _ := strconv.Atoi(child)
+			bytes += memory(n)
+		}
+	}
+	return bytes
+}
