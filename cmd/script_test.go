@@ -90,6 +90,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TOP", top)
+			env.Setenv("PIDS", pidsController())
 			for name, value := range caches {
 				env.Setenv(name, value) // for a build within a script, whose HOME is nowhere
 			}
@@ -106,18 +107,37 @@ func TestScripts(t *testing.T) {
 }
 
 // condition knows [root]; [ns]: new PID and mount namespaces can be made, in which a
-// test can do no harm outside; and [extrausers], a module of the name service.
+// test can do no harm outside; [pids]: control groups with a limit of processes can be
+// made; and [extrausers], a module of the name service.
 func condition(name string) (bool, error) {
 	switch name {
 	case "root":
 		return os.Geteuid() == 0, nil
 	case "ns":
 		return exec.Command("unshare", append(namespace(), "true")...).Run() == nil, nil
+	case "pids":
+		return pidsController() != "", nil
 	case "extrausers":
 		found, err := filepath.Glob("/usr/lib*/libnss_extrausers.so.2")
 		return len(found) > 0, err
 	}
 	return false, errors.New("no such condition")
+}
+
+// pidsController returns the directory in which control groups with a limit of
+// processes can be made, of version 1 or 2, or "".
+func pidsController() string {
+	for _, top := range []string{"/sys/fs/cgroup/pids", "/sys/fs/cgroup"} {
+		dir, err := os.MkdirTemp(top, "stormcheck-test-")
+		if err != nil {
+			continue
+		}
+		_, err = os.Stat(dir + "/pids.max")
+		if os.Remove(dir); err == nil {
+			return top
+		}
+	}
+	return ""
 }
 
 // namespace is how unshare(1) makes a PID and a mount namespace here, for an

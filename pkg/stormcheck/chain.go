@@ -24,7 +24,6 @@ type chain struct {
 	processes []*process
 	out       *os.File // what the last filter writes; nil if a stage was not started
 	unstarted string   // which was not, and why
-	noRoom    bool     // that was for lack of room for a process
 }
 
 // startChain starts the stages in their order. tap, if there is one, is given what
@@ -51,7 +50,6 @@ func startChainFrom(in int, stages []stage, tap io.Writer, report func(string)) 
 	for i, s := range stages {
 		if in, err = c.add(s, in, i+1 == len(stages), report); err != nil {
 			c.unstarted = fmt.Sprintf("%s: not started: %v", s.name, err)
-			c.noRoom = noRoom(err)
 			break
 		}
 		if i == 0 && tap != nil {
@@ -206,7 +204,7 @@ func (c *chain) failures(stopped string) (all []failure) {
 		}
 		f := failure{process: p, name: p.name, status: p.failure(), cause: p.errors.cause()}
 		ours := p.tool != ""
-		f.unfit = ours && p.status.ExitStatus() == 2
+		f.unfit = ours && p.status.ExitStatus() == 2 && !p.errors.summary().crash
 		fault := p.errors.summary()
 		f.effect = p.lostReader() ||
 			ours && p.status.ExitStatus() == 1 && !fault.others && (fault.noReader || fault.noInput && len(all) > 0)

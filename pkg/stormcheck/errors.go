@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,6 +35,7 @@ type errorLines struct {
 	first   string     // the first line that says what failed
 	effects []string   // lines about a neighbour that may be what failed: no input, or no reader
 	found   summary
+	muted   bool // what follows is a trace
 	partial []byte
 	window  time.Time
 	passed  int
@@ -46,6 +48,18 @@ type summary struct {
 	noInput  bool // the stage before wrote nothing
 	noReader bool // nobody read what the stage wrote
 	others   bool
+	crash    bool // the Go runtime has given up, also with status 2
+}
+
+// noThread are beginnings of what the Go runtime says, before a long trace, when it
+// can't have a thread: runtime/os_linux.go, and runtime/cgo/gcc_libinit.c.
+var noThread = []string{"runtime: failed to create new OS thread", "runtime/cgo: pthread_create failed"}
+
+// crashes are the beginnings of what it says otherwise.
+var crashes = []string{"fatal error: ", "panic: ", "runtime: "}
+
+func beginsWith(text string, beginnings []string) bool {
+	return slices.ContainsFunc(beginnings, func(b string) bool { return strings.HasPrefix(text, b) })
 }
 
 // readErrors reads in a goroutine of its own.
@@ -123,6 +137,13 @@ func (e *errorLines) line(text string) {
 		return
 	}
 	switch {
+	case e.muted:
+		return
+	case beginsWith(text, noThread):
+		text = e.name + ": ended early: the system has no room for a thread"
+		e.found.crash, e.found.others, e.muted = true, true, true
+	case beginsWith(text, crashes):
+		e.found.crash, e.found.others = true, true
 	case strings.Contains(text, rows.ErrEmpty.Error()):
 		e.effects, e.found.noInput = append(e.effects, text), true
 		return

@@ -30,8 +30,9 @@ type standing struct {
 	passing *passing
 	retired []*mail // earlier alertmails that have not ended
 
-	seen  brake // the files at the last beat
-	tried brake // the files that were found unfit
+	seen  brake     // the files at the last beat
+	tried brake     // the files that were found unfit
+	again time.Time // when they are tried again: it may have been for lack of a process or a descriptor
 
 	preparing bool
 	prepared  chan replacement
@@ -49,7 +50,6 @@ type replacement struct {
 	chain  *chain
 	first  []byte // what it has written
 	reason string // why it isn't ready
-	again  bool   // it may be at the next beat: there was no room for a process
 }
 
 // stand runs a standing pipe until a stage ends or a signal comes.
@@ -118,13 +118,17 @@ func (s *standing) look() {
 		if len(s.settings.Faults) == 0 {
 			s.troubled("") // a file that was made is gone again
 		}
-	case slices.Equal(now, s.tried):
+	case slices.Equal(now, s.tried) && time.Now().Before(s.again):
 	default:
 		s.preparing = true
 		s.tried = now
 		go func() { s.prepared <- s.prepare() }()
 	}
 }
+
+// tryAgainAfter is how long files that were found unfit, and have not changed since,
+// aren't tried again.
+const tryAgainAfter = 10 * time.Second
 
 // prepareDeadline is how long a chain may take to its first header.
 const prepareDeadline = 20 * time.Second
@@ -138,7 +142,7 @@ func (s *standing) prepare() replacement {
 	}
 	if !slices.Equal(next.mail.args, s.config.mail.args) {
 		if err := tryStage(next.settings.stage("alertmail", nil, mode{dry: true})); err != nil {
-			next.reason, next.again = err.Error(), noRoom(err)
+			next.reason = err.Error()
 			return next
 		}
 	}
@@ -157,7 +161,6 @@ func (s *standing) prepare() replacement {
 		return next
 	}
 	<-next.chain.settled()
-	next.again = next.chain.noRoom
 	next.reason = next.chain.gapReason(next.chain.failures(""), false, nil)
 	next.chain.kill()
 	select {
@@ -215,9 +218,7 @@ func (s *standing) take(next replacement) {
 	s.preparing = false
 	switch {
 	case next.reason != "":
-		if next.again {
-			s.tried = nil
-		}
+		s.again = time.Now().Add(tryAgainAfter)
 		s.troubled(next.reason)
 	case s.ending:
 		next.chain.kill()
