@@ -10,7 +10,7 @@ import (
 	"stormcheck/pkg/titles"
 )
 
-// The tables that storm.titles(5) shows read the titles that it tells of.
+// The tables that storm.titles(5) shows read the titles that it speaks of.
 func TestTitleTables(t *testing.T) {
 	said := map[string]map[string]string{ // by process and title: the user
 		"imap": {
@@ -65,13 +65,38 @@ func TestTitleTables(t *testing.T) {
 			}
 		}
 	}
-	if shown != 6 {
-		t.Errorf("%d tables; want 6", shown)
+	if shown != 5 {
+		t.Errorf("%d tables; want 5", shown)
 	}
 }
 
-// The filter that kicks: only who is due, and no name that doveadm would take for more
-// than one.
+// The limits that storm.titles(5) shows have no fault, and decide as it says.
+func TestTitleLimits(t *testing.T) {
+	for display, decisions := range map[string]map[string]string{
+		"mcp-server-git": {"groucho,,mcp-server-git,59": "log=20 alert=40", "groucho,,mcp-server-git,60": "log=20 alert=40 kill=60", "groucho,,node,600": ""},
+		"account,user,proc,log": {
+			"groucho@example.org,vmail,imap,100": "log=30 alert=60 kill=100", "vmail,,imap,999": "log=300", "groucho,,imap,100": "log=20 alert=40",
+		},
+	} {
+		file := filepath.Join(t.TempDir(), "limits.csv")
+		if err := os.WriteFile(file, []byte(recipe(t, "storm.titles.5", display)+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if status, _, said := runThreshold("", "--check", "--limits", file); status != 0 {
+			t.Errorf("%s: %s", display, said)
+		}
+		for row, want := range decisions {
+			_, out, said := runThreshold("host,user,account,proc,count\nh,"+row+"\n", "--all", "--limits", file)
+			lines := strings.Split(out, "\n")
+			if len(lines) != 3 || strings.Split(lines[1], ",")[10] != want {
+				t.Errorf("%s: %s: %q %s; want %q", display, row, out, said, want)
+			}
+		}
+	}
+}
+
+// The filter that kicks: only users that are due, and no name that doveadm would take
+// for more than one.
 func TestKickRecipe(t *testing.T) {
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("no sh")
