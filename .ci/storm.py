@@ -1,7 +1,7 @@
 """A storm: IMAP sessions of one account, so many a second, for so many seconds, and
-longer if they aren't 100 at a time by then, while mail is delivered to it. storm.py USER RATE SECONDS; sends messages with numbers and
-checksums, and prints how many were sent, and how long each wave of sessions was at
-or over the limit of 100."""
+longer if they aren't 100 at a time by then, while mail is delivered to it.
+storm.py USER RATE SECONDS; sends messages with numbers and checksums, and prints how
+many were sent, and how long each wave of sessions was at or over the limit of 100."""
 import hashlib, socket, subprocess, sys, time
 
 user, rate, seconds = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
