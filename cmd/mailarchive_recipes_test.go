@@ -11,8 +11,8 @@ func TestMailarchiveRecipes(t *testing.T) {
 	needs(t, "sh", "cp")
 	k := newKitchen(t, "mailarchive.8")
 	k.processes()
-	if shown := len(displays(t, "mailarchive.8")); shown != 1 {
-		t.Fatalf("%d displays; want 1", shown)
+	if shown := len(displays(t, "mailarchive.8")); shown != 2 {
+		t.Fatalf("%d displays; want 2", shown)
 	}
 	// groucho has no account, so the row passes with an error, and nothing is copied.
 	if out, _ := k.run(k.line("procstat"), ""); !strings.Contains(out, ",groucho,,imapd,150,") {
@@ -47,7 +47,7 @@ func TestMailarchiveRecipes(t *testing.T) {
 	if err := os.Remove(k.dir + "/spool/groucho"); err != nil {
 		t.Fatal(err)
 	}
-	k.prints(place(k.line("cp -np")), "", "")
+	k.prints(place(k.recipe("cp -np")), "", "")
 	if got := k.read("spool/groucho"); got != "the copy\n" {
 		t.Errorf("made again: %q", got)
 	}

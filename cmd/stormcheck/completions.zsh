@@ -8,8 +8,8 @@ procstat)
 		'(--total)--total[also a row for all processes of each user, with proc *]' \
 		'(--host)--host[NAME in the host column (default: this machine'\''s node name)]:NAME:' \
 		'(--input)--input[take the text of ps from FILE, - for standard input; needs --host]:FILE:_files' \
-		'(--titles)--titles[how process titles say whom they serve is in FILE (default /etc/stormcheck/titles.csv where it exists)]:FILE:_files' \
-		'(--every)--every[a snapshot each DUR, until told to end]:DUR:' \
+		'(--titles)--titles[read process titles as the table in FILE says (default /etc/stormcheck/titles.csv where it exists)]:FILE:_files' \
+		'(--every)--every[a snapshot each DUR, until a signal ends it]:DUR:' \
 		'(--churn)--churn[with --every, count the processes started in the last minute, dead or alive]' \
 		'(--metrics)--metrics[write counts for node_exporter'\''s textfile collector to FILE]:FILE:_files' \
 		'(--no-realtime)--no-realtime[with --every, run at the priority that it was started with]' \
@@ -90,9 +90,9 @@ alertmail)
 		'*--alertmanager[post each row to the Alertmanager at URL; repeatable, for a cluster]:URL:' \
 		'(--alertmanager-token-file)--alertmanager-token-file[a bearer token for it is in FILE]:FILE:_files' \
 		'(--alertmanager-ca-file)--alertmanager-ca-file[its certificate is signed by one in FILE]:FILE:_files' \
-		'(--state)--state[remember in FILE what has been told, and tell what is new]:FILE:_files' \
+		'(--state)--state[remember in FILE what has been reported, and report only news]:FILE:_files' \
 		'(--repeat)--repeat[with --state: repeat a storm that lasts each DUR (default after 1h, 4h, then daily; 0: in every run)]:DUR:' \
-		'(--after)--after[with --state: tell of what was there in N runs in a row (default 1)]:N:' \
+		'(--after)--after[with --state: report what was there in N runs in a row (default 1)]:N:' \
 		'(--over-after)--over-after[with --state: a storm is over after N runs without it (default 5)]:N:' \
 		'*--context[show lines about each row from SOURCE, a log file or journal; repeatable]:SOURCE:' \
 		'(--context-window)--context-window[show lines of the last DUR (default 10m)]:DUR:' \
