@@ -41,7 +41,7 @@ func App() *cli.App {
 }
 
 func run(c *cli.Context, env filter.Env) (err error) {
-	o := Options{Total: c.Bool("total"), Churn: c.Bool("churn"), Report: env.Report, Now: time.Now}
+	o := Options{Total: c.Bool("total"), Churn: c.Bool("churn"), Report: env.Report, Warn: env.Warn, Now: time.Now}
 	if o.Min, err = filter.Number(c, "min", 1); err != nil {
 		return err
 	}

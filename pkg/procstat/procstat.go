@@ -30,6 +30,7 @@ type Options struct {
 	Now      func() time.Time // the clock
 	Churn    bool             // with Stand: count what is started, alive or not
 	Report   func(error)      // called with what is wrong when rows still come out
+	Warn     func(error)      // called by Stand with what is no failure
 
 	churn *churn // nil: started isn't known
 }

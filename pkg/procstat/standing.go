@@ -27,7 +27,7 @@ func Stand(ctx context.Context, o Options, every time.Duration, out io.Writer) e
 	w := rows.NewWriter(out)
 	names := nameCache{now: o.Now}
 	speakers := &speakers{titles: o.Titles, report: onChange(o.Report)}
-	o.Report = onChange(o.Report)
+	o.Report, o.Warn = onChange(o.Report), onChange(o.Warn)
 	if o.Churn {
 		if o.churn, err = newChurn(table); err != nil {
 			o.Report(fmt.Errorf("%w: the column started is empty", err))
@@ -58,7 +58,7 @@ func Stand(ctx context.Context, o Options, every time.Duration, out io.Writer) e
 		case done:
 			return nil
 		case skipped > 0:
-			o.Report(fmt.Errorf("a snapshot takes longer than %s: beats are skipped", every))
+			o.Warn(fmt.Errorf("a snapshot takes longer than %s: beats are skipped", every))
 		}
 	}
 }

@@ -172,6 +172,16 @@ func (c *chain) kill() {
 	}
 }
 
+// dismiss lets the stages end by themselves, for killstorm may have begun a kill. What
+// they write is lost.
+func (c *chain) dismiss() {
+	if c.out == nil {
+		return // they have ended
+	}
+	c.processes[0].signal(unix.SIGTERM)
+	go func() { _, _ = io.Copy(io.Discard, c.reader()) }()
+}
+
 // ended returns a channel that is closed when all stages have ended.
 func (c *chain) ended() <-chan struct{} {
 	ended := make(chan struct{})

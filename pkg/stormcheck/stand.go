@@ -79,7 +79,7 @@ func (r *runner) stand() int {
 		}
 		select {
 		case <-s.passing.done:
-			if s.next != nil && !s.ending {
+			if s.next != nil && !s.killed { // also in the end: its killstorm may have begun
 				s.replace()
 				continue
 			}
@@ -221,7 +221,8 @@ func (s *standing) take(next replacement) {
 		s.again = time.Now().Add(tryAgainAfter)
 		s.troubled(next.reason)
 	case s.ending:
-		next.chain.kill()
+		s.next = &next
+		next.chain.processes[0].signal(unix.SIGTERM)
 	default:
 		s.next = &next
 		s.kill.Reset(KillAfter)
@@ -232,7 +233,9 @@ func (s *standing) take(next replacement) {
 // replace goes on with the next chain, for the last one's output has ended.
 func (s *standing) replace() {
 	s.kill.Stop()
-	s.killed = false
+	if s.ending {
+		s.kill.Reset(KillAfter)
+	}
 	ended := s.chain
 	go func() { <-ended.ended(); ended.close() }()
 	<-ended.settled()
@@ -328,7 +331,7 @@ func (s *standing) finish() int {
 	}
 	if s.preparing {
 		if next := <-s.prepared; next.chain != nil {
-			next.chain.kill()
+			next.chain.dismiss()
 			w.until(next.chain.ended())
 		}
 	}
