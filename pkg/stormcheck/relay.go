@@ -166,18 +166,21 @@ func (r *relay) begun() bool {
 func (r *relay) gap(host, reason string, now time.Time) {
 	var text bytes.Buffer
 	w := rows.NewWriter(&text)
-	if !r.begun() {
+	r.mutex.Lock()
+	if !slices.Contains(r.header, rows.Errors.String()) { // none has passed, or an own filter leaves columns out
 		r.header = rows.Header(rows.AllColumns)
 		_ = w.Write(r.header) // a Buffer takes all
 	}
+	columns := r.header
+	r.mutex.Unlock()
 	tool, what, _ := strings.Cut(reason, ": ")
 	row := rows.NewGap(now, host, tool, what)
-	cells := make([]string, len(r.header))
+	cells := make([]string, len(columns))
 	for column, cell := range map[rows.Column]string{
 		rows.Time: now.UTC().Format(time.RFC3339), rows.Host: row.Host, rows.User: row.User, rows.Proc: row.Proc,
 		rows.Count: row.Count.String(), rows.Errors: row.Errors,
 	} {
-		if i := slices.Index(r.header, column.String()); i >= 0 {
+		if i := slices.Index(columns, column.String()); i >= 0 {
 			cells[i] = cell
 		}
 	}
