@@ -3,16 +3,22 @@
 package cmd_test
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"stormcheck/pkg/proc"
 )
 
 // must ends a helper that can't do its work.
@@ -104,4 +110,54 @@ func deaf() {
 	}
 	fmt.Println("deaf")
 	time.Sleep(time.Duration(seconds) * time.Second)
+}
+
+// pendingStop is the line of a process's status while SIGSTOP, 19, waits for it to run.
+var pendingStop = regexp.MustCompile(`\nShdPnd:\t[0-9a-f]{11}[4-7c-f]`)
+
+// pounce UID PID... kills the processes PID when a process of UID has been stopped, and
+// prints how many of some of them are stopped then: none if it was too late. It runs
+// above killstorm, and waits a minute at most.
+func pounce() {
+	uid := os.Args[1]
+	var pids []int
+	for _, arg := range os.Args[2:] {
+		pid, err := strconv.Atoi(arg)
+		must(err)
+		pids = append(pids, pid)
+	}
+	var victims []string
+	all, err := filepath.Glob("/proc/[0-9]*")
+	must(err)
+	for _, dir := range all {
+		if info, err := os.Stat(dir); err == nil && strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)) == uid {
+			victims = append(victims, dir+"/status")
+		}
+	}
+	isStopped := func(path string) bool {
+		text, err := os.ReadFile(path)
+		return err == nil && (bytes.Contains(text, []byte("\nState:\tT")) || pendingStop.Match(text))
+	}
+	proc.RaisePriority()
+	attr := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 2}
+	runtime.LockOSThread()
+	_ = unix.SchedSetAttr(0, attr, 0) // without it it may be late, and prints 0
+	fmt.Println("waits")
+	victims = victims[:min(50, len(victims))]
+	isGone := func(path string) bool { _, err := os.ReadFile(path); return err != nil }
+	for deadline := time.Now().Add(time.Minute); !slices.ContainsFunc(victims, isStopped) && time.Now().Before(deadline); time.Sleep(100 * time.Microsecond) {
+		if isGone(victims[0]) {
+			break // too late
+		}
+	}
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	stopped := 0
+	for _, path := range victims {
+		if isStopped(path) {
+			stopped++
+		}
+	}
+	fmt.Println(stopped)
 }

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	if d, err := time.ParseDuration(os.Getenv("MAILER_LIMIT")); err == nil {
 		alertmail.MailerLimit = d
 	}
-	commands := map[string]func(){"crowd": crowd, "victim": victim, "deaf": deaf}
+	commands := map[string]func(){"crowd": crowd, "victim": victim, "deaf": deaf, "pounce": pounce}
 	for _, app := range tools {
 		commands[app().Name] = func() { filter.Main(app()) }
 	}
