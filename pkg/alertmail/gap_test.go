@@ -93,3 +93,41 @@ func TestNewNamesOfOneAccountAreOneStorm(t *testing.T) {
 		t.Errorf("%v", mails)
 	}
 }
+
+// TestUnfitFileIsPaged: a storm that isn't ended because of it goes to whom pages go,
+// with its line, though its row isn't due for a page; one that is spared because of
+// another file doesn't.
+func TestUnfitFileIsPaged(t *testing.T) {
+	for _, c := range []struct{ changed, reason, subject string }{
+		{"/etc/stormcheck/limits.csv", "threshold: /etc/stormcheck/limits.csv:33: kill: ' 100' is not a number", "NOT killed (limits.csv:33 unfit)"},
+		{"/etc/stormcheck/limits.d", "threshold: /etc/stormcheck/limits.d/10-a.csv:2: '*' and '*' hide all rows behind", "NOT killed (10-a.csv:2 unfit)"},
+		{"/etc/stormcheck/titles.csv", "procstat: /etc/stormcheck/titles.csv: not root's", "NOT killed (titles.csv unfit)"},
+		{"/etc/stormcheck/titles.csv", "threshold: /etc/stormcheck/limits.csv:33: kill: ' 100' is not a number", ""},
+		{"/etc/stormcheck/limits.csv", "", ""},
+	} {
+		s := newStory(t)
+		s.o.PageTo = []string{"pager@example.org"}
+		row := with(incident, rows.Killed, "", rows.Remaining, "", rows.Errors, "", rows.Archived, "", rows.Actions, "log=20 alert=60 kill=100",
+			rows.Notes, "killstorm: "+rows.FormatPathChanged(c.changed))
+		in := []cells{row}
+		if c.reason != "" {
+			in = append(in, gap("moscow", c.reason))
+		}
+		pages := 0
+		for _, m := range s.run(in...) {
+			if m.header.Get("To") != "pager@example.org" {
+				continue
+			}
+			pages++
+			if want := "404 groucho imapd on moscow: " + c.subject; m.subject != want {
+				t.Errorf("%s: %q, want %q", c.changed, m.subject, want)
+			}
+		}
+		if want := min(1, len(c.subject)); pages != want {
+			t.Errorf("%s with %q: %d pages, want %d", c.changed, c.reason, pages, want)
+		}
+		if mails := s.run(in...); len(mails) != 0 {
+			t.Errorf("again at once: %v", mails)
+		}
+	}
+}

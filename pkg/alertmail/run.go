@@ -7,7 +7,9 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -152,6 +154,24 @@ const mostHosts = 1 << 15
 
 // mostGaps is how many hosts one run can miss.
 const mostGaps = 1000
+
+// findUnfit notes on each storm that isn't ended because a file has changed which line
+// of it is unfit, if that is why rows of its host are missing. Somebody is paged: nothing
+// is ended until the file is mended.
+func (f *findings) findUnfit() {
+	for _, s := range f.storms {
+		all := rows.ParseMessages(s.notes)
+		for i, m := range all {
+			file, isChanged := rows.ParsePathChanged(m.Text)
+			_, place, isIt := strings.Cut(f.gaps[s.host], file)
+			place, _, ends := strings.Cut(place, ": ")
+			if isChanged && isIt && ends && m.Tool == killstorm {
+				all[i].Text = rows.FormatUnfit(path.Base(file + place))
+				s.notes, s.due = rows.JoinMessages(all), withWord(s.due, rows.ActionPage)
+			}
+		}
+	}
+}
 
 // isWhole reports whether all of the input could be read.
 func (f *findings) isWhole() bool { return f.faults.count() == 0 }
@@ -306,6 +326,7 @@ func (a *alerter) endRun(last bool) {
 	f := a.found
 	a.found, a.reported, a.starters = findings{}, true, f.starters
 	a.findBroken(&f)
+	f.findUnfit()
 	if a.remembers() {
 		a.recall()
 		a.memory.learn(&f, a.Node, a.rules(), a.Now())

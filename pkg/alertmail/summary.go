@@ -137,6 +137,9 @@ func (s *storm) noted(now time.Time) string {
 		if file, ok := rows.ParsePathChanged(note.Text); ok {
 			return fmt.Sprintf("NOT killed (%s has changed)", path.Base(file))
 		}
+		if place, ok := rows.ParseUnfit(note.Text); ok {
+			return fmt.Sprintf("NOT killed (%s unfit)", place)
+		}
 		if n, _, ok := rows.ParseSubsided(note.Text); ok && s.killed.N == 0 {
 			return fmt.Sprintf("subsided to %d", n)
 		}

@@ -151,6 +151,17 @@ func ParsePathChanged(text string) (path string, ok bool) {
 	return path, begins && ends
 }
 
+// FormatUnfit returns the note on a storm of which nothing is ended until a file that
+// steers the pipe is mended; place is the file, or FILE:LINE.
+func FormatUnfit(place string) string { return "not killed: " + place + " unfit" }
+
+// ParseUnfit reads the text of FormatUnfit.
+func ParseUnfit(text string) (place string, ok bool) {
+	rest, begins := strings.CutPrefix(text, "not killed: ")
+	place, ends := strings.CutSuffix(rest, " unfit")
+	return place, begins && ends
+}
+
 // FormatTrimmed returns killstorm's note that it has ended the n oldest of all live
 // processes of a storm; left live.
 func FormatTrimmed(n, all, left int) string {

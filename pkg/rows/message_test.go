@@ -48,6 +48,7 @@ func TestFormattedMessagesAreParsed(t *testing.T) {
 		"would kill":   func(s string) (string, bool) { n, ok := ParseWouldKill(s); return fmt.Sprint(n), ok },
 		"paused":       func(s string) (string, bool) { t, ok := ParsePaused(s); return fmt.Sprint(t.Unix()), ok },
 		"path changed": ParsePathChanged,
+		"unfit":        ParseUnfit,
 		"trimmed": func(s string) (string, bool) {
 			n, all, left, ok := ParseTrimmed(s)
 			return fmt.Sprint(n, all, left), ok
@@ -66,6 +67,7 @@ func TestFormattedMessagesAreParsed(t *testing.T) {
 		{FormatWouldKill(404) + ": pids 1 2 3", "would kill", "404"},
 		{FormatPaused(at), "paused", "956639702"},
 		{FormatPathChanged("/etc/stormcheck/limits.csv"), "path changed", "/etc/stormcheck/limits.csv"},
+		{FormatUnfit("limits.csv:33"), "unfit", "limits.csv:33"},
 		{FormatTrimmed(16, 75, 59), "trimmed", "16 75 59"},
 		{FormatNotSaved("no space: 3G"), "not saved", "no space: 3G"},
 		{FormatNoSpace("3G"), "no space", "3G"},
