@@ -28,6 +28,7 @@ const (
 type errorLines struct {
 	in     *os.File
 	name   string
+	ours   bool // a filter of the suite
 	report func(string)
 	read   chan struct{} // closed when nothing more is read
 
@@ -35,7 +36,7 @@ type errorLines struct {
 	first   string     // the first line that says what failed
 	effects []string   // lines about a neighbour that may be what failed: no input, or no reader
 	found   summary
-	muted   bool // what follows is a trace
+	muted   bool // what follows is a trace or a synopsis
 	partial []byte
 	window  time.Time
 	passed  int
@@ -63,8 +64,8 @@ func beginsWith(text string, beginnings []string) bool {
 }
 
 // readErrors reads in a goroutine of its own.
-func readErrors(in *os.File, name string, report func(string)) *errorLines {
-	e := &errorLines{in: in, name: name, report: report, read: make(chan struct{})}
+func readErrors(in *os.File, s stage, report func(string)) *errorLines {
+	e := &errorLines{in: in, name: s.name, ours: s.tool != "", report: report, read: make(chan struct{})}
 	go func() {
 		defer close(e.read)
 		buffer := make([]byte, 4096)
@@ -138,6 +139,9 @@ func (e *errorLines) line(text string) {
 	}
 	switch {
 	case e.muted:
+		return
+	case e.ours && strings.HasPrefix(text, "usage: "): // the line before it names the fault
+		e.muted = true
 		return
 	case beginsWith(text, noThread):
 		text = e.name + ": ended early: the system has no room for a thread"

@@ -68,7 +68,7 @@ func start(s stage, in, out, group int, report func(string)) (*process, error) {
 			return nil, err
 		}
 	}
-	p.errors = readErrors(os.NewFile(uintptr(reader), "stderr"), s.name, report)
+	p.errors = readErrors(os.NewFile(uintptr(reader), "stderr"), s, report)
 	return p, nil
 }
 

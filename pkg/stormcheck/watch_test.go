@@ -57,7 +57,7 @@ func TestFloodOnStandardErrorIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var passed []string
-	e := readErrors(in, "demo", func(line string) { passed = append(passed, line) })
+	e := readErrors(in, stage{name: "demo"}, func(line string) { passed = append(passed, line) })
 	var text bytes.Buffer
 	for n := range 10000 {
 		fmt.Fprintf(&text, "demo: line %d %s\n", n, strings.Repeat("x", 2*longestLine))
