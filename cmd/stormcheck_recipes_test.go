@@ -174,7 +174,7 @@ func TestStormcheckCommandRecipes(t *testing.T) {
 	if _, err := os.Stat(k.dir + "/cron.d/stormcheck"); err == nil {
 		t.Error("the crontab line is still there")
 	}
-	if crontab, err := os.ReadFile("stormcheck/stormcheck.cron"); err != nil || !strings.Contains(string(crontab), "\n"+strings.ReplaceAll(k.line("* * * * * root chrt"), k.dir+"/bin", "/usr/local/bin")+"\n") {
+	if crontab, err := os.ReadFile("stormcheck/stormcheck.cron"); err != nil || !strings.Contains(string(crontab), "\n"+strings.ReplaceAll(k.line("* * * * * root sleep"), k.dir+"/bin", "/usr/local/bin")+"\n") {
 		t.Errorf("the page's crontab line is not the installed one: %v", err)
 	}
 }
