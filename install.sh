@@ -305,12 +305,13 @@ make_packages() {
 	ls build/packages/*
 }
 
-# documents makes what only packages have: pages compressed, the changelog, and what
-# is linked into the tools, with its licenses.
+# documents makes what only packages have: pages compressed, the changelog, what has to
+# be changed after an upgrade, and what is linked into the tools, with its licenses.
 documents() {
 	mkdir -p "$out/man"
 	for page in man/*; do gzip -9nc "$page" >"$out/$page.gz"; done
 	sed "1s/(.*)/($VERSION)/" cmd/stormcheck/package/changelog | gzip -9n >"$out/changelog.gz"
+	gzip -9nc cmd/stormcheck/package/NEWS >"$out/NEWS.Debian.gz"
 	built=''
 	for tool in $tools; do built="$built $out/$tool"; done
 	# shellcheck disable=SC2086 # names without spaces
@@ -339,9 +340,10 @@ contents() {
 		[ -z "$type" ] || printf '  type: %s\n' "$type"
 		printf '  file_info: {mode: 0%s, mtime: "%s"}\n' "$mode" "$made"
 	done
-	for file in $out/copyright $out/changelog.gz cmd/stormcheck/package/lintian; do
+	for file in $out/copyright $out/changelog.gz $out/NEWS.Debian.gz cmd/stormcheck/package/lintian; do
 		case $1,$file in
 		rpm,*/lintian) continue ;;
+		rpm,*/NEWS.Debian.gz) path=doc/stormcheck/NEWS.gz ;;
 		*/lintian) path=lintian/overrides/stormcheck ;;
 		*) path=doc/stormcheck/${file##*/} ;;
 		esac

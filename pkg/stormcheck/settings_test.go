@@ -213,3 +213,34 @@ func FuzzSettings(f *testing.F) {
 		_ = fmt.Sprint(s.stages(mode{}))
 	})
 }
+
+// TestNews: what the package's NEWS calls unfit is a fault, and what it says to write
+// instead is none.
+func TestNews(t *testing.T) {
+	text, err := os.ReadFile("../../cmd/stormcheck/package/NEWS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for line := range strings.Lines(string(text)) {
+		row, isRow := strings.CutPrefix(line, "      ")
+		if !isRow {
+			continue
+		}
+		before, after, _ := strings.Cut(strings.Replace(row, " write ", "", 1), "  ")
+		after, _, _ = strings.Cut(strings.TrimSpace(after), ",")
+		for _, old := range strings.Split(before, ", ") {
+			old = strings.ReplaceAll(strings.Replace(old, "...", "true; then", 1), " and later ", "\n")
+			if len(parseSettings("conf", old+"\n").Faults) == 0 {
+				t.Errorf("%q has no fault", old)
+			}
+			tried++
+		}
+		if faults := parseSettings("conf", after+"\n").Faults; len(faults) > 0 {
+			t.Errorf("%q: %v", after, faults)
+		}
+	}
+	if tried < 6 {
+		t.Errorf("%d lines tried", tried)
+	}
+}
