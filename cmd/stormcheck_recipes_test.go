@@ -78,6 +78,7 @@ func (k *kitchen) line(text string) string {
 func (k *kitchen) run(script, stdin string) (string, error) {
 	cmd := exec.Command("sh", "-c", script)
 	cmd.Dir, cmd.Stdin = k.dir, strings.NewReader(stdin)
+	cmd.Env = append(os.Environ(), "HOME="+k.dir) // sqlite3 complains without one
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
