@@ -234,7 +234,7 @@ func (b *box) attempt(patient bool) (*attempt, error) {
 	}
 	until := b.locked.Add(maxHold)
 	made, err := ask(b.ctx, b.job, b.inSpool(), func(t *task) (made *attempt, err error) {
-		_ = proc.AtNormalPriority(func() error { made, err = b.copy(t, turn, until); return nil })
+		_ = proc.AtSharedPriority(func() error { made, err = b.copy(t, turn, until); return nil })
 		if t.isLeft() && made != nil {
 			made.discard()
 		}

@@ -12,21 +12,30 @@ import (
 // AtNormalPriority calls start, which makes a child, so that the child doesn't
 // inherit a raised priority: the pipe may run above all else so as to get through
 // a storm, the mail system needn't. On Linux priority belongs to the thread.
-func AtNormalPriority(start func() error) error {
+func AtNormalPriority(start func() error) error { return at(0, start) }
+
+// AtSharedPriority calls work, which may need the processor for long: if the priority
+// is raised, at nice -20, the most that still leaves others their share.
+func AtSharedPriority(work func() error) error { return at(-20, work) }
+
+// at calls do with the thread at a nice value, if its priority is raised.
+func at(nice int32, do func() error) error {
 	own, err := unix.SchedGetAttr(0, 0)
 	if err != nil || !isRaised(own) {
-		return start()
+		return do()
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if unix.SchedSetAttr(0, normal(), 0) == nil {
+	if unix.SchedSetAttr(0, normal(nice), 0) == nil {
 		defer func() { _ = unix.SchedSetAttr(0, own, 0) }()
 	}
-	return start()
+	return do()
 }
 
 // normal is a new value for each call: SchedSetAttr writes to its argument.
-func normal() *unix.SchedAttr { return &unix.SchedAttr{Policy: unix.SCHED_NORMAL} }
+func normal(nice int32) *unix.SchedAttr {
+	return &unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: nice}
+}
 
 func isRaised(a *unix.SchedAttr) bool { return a.Nice < 0 || isRealtime(a.Policy) }
 
@@ -46,7 +55,7 @@ func RaisePriority() {
 func NormalPriority() {
 	eachThread(func(tid int) {
 		if now, err := unix.SchedGetAttr(tid, 0); err == nil && isRaised(now) {
-			_ = unix.SchedSetAttr(tid, normal(), 0)
+			_ = unix.SchedSetAttr(tid, normal(0), 0)
 		}
 	})
 }

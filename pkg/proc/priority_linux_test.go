@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A child runs at normal priority however high its parent does, and the parent
-// goes on as it was.
-func TestAtNormalPriority(t *testing.T) {
+// A child runs at normal priority however high its parent does, long work at nice -20,
+// and the parent goes on as it was.
+func TestAtLowerPriority(t *testing.T) {
 	for _, attr := range []unix.SchedAttr{
 		{Nice: 0}, {Nice: 5}, {Nice: -5}, {Policy: unix.SCHED_RR, Priority: 1}, {Policy: unix.SCHED_FIFO, Priority: 1},
 	} {
@@ -39,6 +39,17 @@ func TestAtNormalPriority(t *testing.T) {
 			if err := cmd.Wait(); err != nil || is.String() != want {
 				t.Errorf("%+v: the child runs at %q, %v", attr, is.String(), err)
 			}
+			shared := attr
+			if attr.Nice < 0 || attr.Policy != unix.SCHED_NORMAL {
+				shared = unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: -20}
+			}
+			_ = AtSharedPriority(func() error {
+				now, err := unix.SchedGetAttr(0, 0)
+				if err != nil || now.Nice != shared.Nice || now.Policy != shared.Policy {
+					t.Errorf("%+v: long work at %+v, %v", attr, now, err)
+				}
+				return nil
+			})
 			after, err := unix.SchedGetAttr(0, 0)
 			if err != nil || after.Nice != attr.Nice || after.Policy != attr.Policy || after.Priority != attr.Priority {
 				t.Errorf("%+v: left at %+v, %v", attr, after, err)

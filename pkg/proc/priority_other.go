@@ -6,6 +6,9 @@ package proc
 // whole process, and isn't raised.
 func AtNormalPriority(start func() error) error { return start() }
 
+// AtSharedPriority calls work.
+func AtSharedPriority(work func() error) error { return work() }
+
 // RaisePriority does nothing here.
 func RaisePriority() {}
 
