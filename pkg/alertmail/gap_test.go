@@ -101,6 +101,7 @@ func TestUnfitFileIsPaged(t *testing.T) {
 	for _, c := range []struct{ changed, reason, subject string }{
 		{"/etc/stormcheck/limits.csv", "threshold: /etc/stormcheck/limits.csv:33: kill: ' 100' is not a number", "NOT killed (limits.csv:33 unfit)"},
 		{"/etc/stormcheck/limits.d", "threshold: /etc/stormcheck/limits.d/10-a.csv:2: '*' and '*' hide all rows behind", "NOT killed (10-a.csv:2 unfit)"},
+		{"/etc/stormcheck/limits.d", "threshold: /etc/stormcheck/limits.d/a; killstorm\x1b\n.csv:2: no", `NOT killed (a, killstorm\x1b\x0a.csv:2 unfit)`},
 		{"/etc/stormcheck/titles.csv", "procstat: /etc/stormcheck/titles.csv: not root's", "NOT killed (titles.csv unfit)"},
 		{"/etc/stormcheck/titles.csv", "threshold: /etc/stormcheck/limits.csv:33: kill: ' 100' is not a number", ""},
 		{"/etc/stormcheck/limits.csv", "", ""},

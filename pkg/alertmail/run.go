@@ -166,7 +166,8 @@ func (f *findings) findUnfit() {
 			_, place, isIt := strings.Cut(f.gaps[s.host], file)
 			place, _, ends := strings.Cut(place, ": ")
 			if isChanged && isIt && ends && m.Tool == killstorm {
-				all[i].Text = rows.FormatUnfit(path.Base(file + place))
+				place = strings.ReplaceAll(rows.Printable(path.Base(file+place)), ";", ",") // which separates notes
+				all[i].Text = rows.FormatUnfit(clip(place, maxName))
 				s.notes, s.due = rows.JoinMessages(all), withWord(s.due, rows.ActionPage)
 			}
 		}
