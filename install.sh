@@ -83,6 +83,7 @@ manifest() {
 	echo "log 600 - /var/lib/stormcheck/done.csv"
 	echo "dir 700 - /var/lib/stormcheck/archive"
 	echo "dir 755 - /var/lib/stormcheck"
+	echo "dir 755 - /etc/stormcheck/limits.d"
 	echo "dir 755 - /etc/stormcheck"
 	echo "cron 644 $out/stormcheck.cron /etc/cron.d/stormcheck"
 	for unit in stormcheck.service stormcheck.timer stormcheck-standing.service; do
@@ -330,7 +331,7 @@ contents() {
 	manifest | while read -r kind mode source path; do
 		type=''
 		case $kind,$path in
-		log,* | dir,/etc/*) continue ;;
+		log,* | dir,/etc/stormcheck) continue ;;
 		conf,* | cron,*) type='config|noreplace' ;;
 		dir,*) type=dir ;;
 		*/man/*) source=$out/$source.gz path=$path.gz ;;
