@@ -220,11 +220,21 @@ start_timer() {
 	[ ! -e "$DESTDIR/etc/cron.d/stormcheck" ] || echo "left $DESTDIR/etc/cron.d/stormcheck: cron runs stormcheck too"
 }
 
+# uninstall removes what install made. What belongs to a package stays: without it
+# that package would be broken, and only its manager removes all of it.
 uninstall() {
-	if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ] && [ -e "$units/stormcheck.timer" ]; then
+	packaged=''
+	[ -n "$DESTDIR" ] || packaged=$(packaged)
+	if [ -z "$DESTDIR$packaged" ] && [ -d /run/systemd/system ] && [ -e "$units/stormcheck.timer" ]; then
 		systemctl disable --now stormcheck.timer stormcheck-standing.service
 	fi
 	manifest | while read -r kind _ _ path; do
+		owned=$path
+		[ "$kind" != log ] || owned=${path%/*} # made by the package's script
+		if is_packaged "$owned"; then
+			say "kept $path: of a package"
+			continue
+		fi
 		path=$DESTDIR$path
 		[ -e "$path" ] || [ -h "$path" ] || continue
 		case $kind in
@@ -238,6 +248,11 @@ uninstall() {
 		conf) echo "left $path" ;;
 		esac
 	done
+	if [ -n "$packaged" ]; then
+		echo "left the files of the package stormcheck: apt-get remove stormcheck, or dnf remove stormcheck, removes them"
+		[ ! -d /run/systemd/system ] || systemctl daemon-reload
+		return
+	fi
 	for path in "$DESTDIR"/var/lib/stormcheck/*; do
 		case $path in
 		*/log.csv | */done.csv | */archive | *'/*') ;;
@@ -246,6 +261,14 @@ uninstall() {
 	done
 	[ -n "$DESTDIR" ] || rm -rf /run/stormcheck
 }
+
+# packaged prints what the package of that name has installed, a path a line.
+packaged() {
+	dpkg-query -L stormcheck 2>/dev/null || :
+	rpm -ql stormcheck 2>/dev/null | grep ^/ || :
+}
+
+is_packaged() { printf '%s\n' "$packaged" | grep -qxF -- "$1"; }
 
 # sweep DIR removes directories for pages and completions that nobody needs now.
 sweep() {
