@@ -8,7 +8,6 @@
 package procstat
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,63 +31,16 @@ type program struct {
 
 // Main runs the benchmark.
 func Main() {
-	if os.Getenv("BENCH_DIR") == "" {
-		timing.Check(outside())
-		return
-	}
-	for _, count := range os.Args[1:] {
-		timing.Check(bench(os.Getenv("BENCH_DIR"), count))
-	}
-}
-
-// outside builds all programs and runs this one again in a PID namespace.
-func outside() error {
-	dir, err := os.MkdirTemp("", "bench")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	if err := timing.Build(dir, "crowd", "reader", "gops", "procstat"); err != nil {
-		return err
-	}
-	counts := os.Args[1:]
-	if len(counts) == 0 {
-		counts = []string{"4000", "20000"}
-	}
-	args := append([]string{"--pid", "--fork", "--kill-child", "--mount-proc", self, os.Args[0]}, counts...)
-	cmd := exec.Command("unshare", args...)
-	if os.Geteuid() != 0 {
-		cmd = exec.Command(self, append(os.Args[:1:1], counts...)...) // among all other processes
-	}
-	cmd.Env = append(os.Environ(), "BENCH_DIR="+dir)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Run()
+	timing.Check(timing.InNamespace([]string{"crowd", "reader", "gops", "procstat"}, bench, "4000", "20000"))
 }
 
 // bench times all programs while a crowd is there.
 func bench(dir, count string) error {
-	crowd := exec.Command(dir+"/crowd", count, "600")
-	in, err := crowd.StdinPipe()
+	end, err := timing.Crowd(exec.Command(dir+"/crowd", count, "600"))
 	if err != nil {
 		return err
 	}
-	out, err := crowd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := crowd.Start(); err != nil {
-		return err
-	}
-	defer crowd.Wait()
-	defer in.Close()
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		return fmt.Errorf("no crowd: %v", err)
-	}
-
+	defer end()
 	programs := []*program{
 		{name: "procstat", args: []string{filepath.Join(dir, "procstat")}},
 		{name: "ps | sort | uniq -c", args: []string{"sh", "-c", "ps -eo user,comm | sort | uniq -c"}},

@@ -61,10 +61,7 @@ type program struct {
 
 // Main runs the benchmark.
 func Main() {
-	if err := bench(timing.Argument(1, 3_000_000), timing.Argument(2, 7)); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	timing.Check(bench(timing.Argument(1, 3_000_000), timing.Argument(2, 7)))
 }
 
 func bench(count, rounds int) error {

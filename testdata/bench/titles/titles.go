@@ -8,7 +8,6 @@
 package titles
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,76 +21,22 @@ const rounds = 41
 
 // Main runs the benchmark.
 func Main() {
-	run := outside
-	if os.Getenv("BENCH_DIR") != "" {
-		run = bench
-	}
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	timing.Check(timing.InNamespace([]string{"crowd", "procstat"}, bench, "4000"))
 }
 
-// outside builds all programs and runs this one again in a PID namespace.
-func outside() error {
-	dir, err := os.MkdirTemp("", "bench")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return err
-	}
-	if err := timing.Build(dir, "crowd", "procstat"); err != nil {
-		return err
-	}
+// bench times all programs while a crowd is there.
+func bench(dir, count string) error {
 	table := "account,proc,title\nnobody,*,^\\./crowd (?P<user>[^ ]+) 600$\n"
 	if err := os.WriteFile(dir+"/titles.csv", []byte(table), 0o644); err != nil {
 		return err
 	}
-	counts := os.Args[1:]
-	if len(counts) == 0 {
-		counts = []string{"4000"}
-	}
-	cmd := exec.Command("unshare", append([]string{"--pid", "--fork", "--kill-child", "--mount-proc", self, os.Args[0]}, counts...)...)
-	cmd.Env = append(os.Environ(), "BENCH_DIR="+dir)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Run()
-}
-
-func bench() error {
-	for _, count := range os.Args[1:] {
-		if err := among(os.Getenv("BENCH_DIR"), count); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// among times all programs while a crowd is there.
-func among(dir, count string) error {
 	crowd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "./crowd", count, "600")
 	crowd.Dir = dir
-	in, err := crowd.StdinPipe()
+	end, err := timing.Crowd(crowd)
 	if err != nil {
 		return err
 	}
-	out, err := crowd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := crowd.Start(); err != nil {
-		return err
-	}
-	defer crowd.Wait()
-	defer in.Close()
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		return fmt.Errorf("no crowd: %v", err)
-	}
+	defer end()
 	programs := [][]string{
 		{dir + "/procstat"},
 		{dir + "/procstat", "--titles", dir + "/titles.csv"},
