@@ -8,48 +8,63 @@ import (
 	"time"
 
 	"stormcheck/pkg/metrics"
+	"stormcheck/pkg/rows"
 )
 
-// mostSeries is how many pairs of a user and a name have a number of their own in
+// mostSeries is how many pairs of an account and a comm have a number of their own in
 // the metrics: each name that somebody thinks of would otherwise be one more series
 // in the database.
 const mostSeries = 50
 
-// largest returns the keys of the mostSeries largest counts.
-func largest(counts map[key]*tally) map[key]bool {
+// byComm counts all processes of a census by uid and comm. It holds none of the names
+// that titles give, which anybody may choose: they must not become labels.
+func (c *census) byComm() map[key]int64 {
+	counts := map[key]int64{}
+	for k, t := range c.counts {
+		counts[k] = t.count
+	}
+	for i := range c.titled {
+		counts[key{uid: c.titled[i].UID, name: c.titled[i].comm}]++
+	}
+	return counts
+}
+
+// largest deletes all but the mostSeries largest counts, and returns counts.
+func largest(counts map[key]int64) map[key]int64 {
 	keys := slices.SortedFunc(maps.Keys(counts), func(a, b key) int {
 		return cmp.Or(
-			-cmp.Compare(counts[a].count, counts[b].count),
+			-cmp.Compare(counts[a], counts[b]),
 			cmp.Compare(a.uid, b.uid),
 			cmp.Compare(a.user, b.user),
 			cmp.Compare(a.name, b.name))
 	})
-	found := map[key]bool{}
-	for _, k := range keys[:min(len(keys), mostSeries)] {
-		found[k] = true
+	for _, k := range keys[min(len(keys), mostSeries):] {
+		delete(counts, k)
 	}
-	return found
+	return counts
 }
 
-type pair struct{ user, proc string }
+// A series is a count with its labels.
+type series struct {
+	user, proc string // escaped
+	count      int64
+}
 
-// series returns the pairs that have a number of their own, their counts, and how
-// many processes have none. Two uids may have one name.
-func (s scan) series() (series []pair, counts map[pair]int64, rest int64) {
-	counts, rest = map[pair]int64{}, s.all
-	for _, row := range s.rows {
-		p := pair{row.User, row.Proc}
-		_, known := counts[p]
-		if p.proc == "*" || !known && len(series) == mostSeries {
-			continue
-		}
-		if !known {
-			series = append(series, p)
-		}
-		counts[p] += row.Count.N
-		rest -= row.Count.N
+// seriesOf returns the counts with their names, in order. Two uids may have one
+// name, and the collector refuses a file with the same labels twice.
+func seriesOf(counts map[key]int64, user func(key) string) (all []series) {
+	sums := map[series]int64{}
+	for k, n := range counts {
+		sums[series{user: rows.EscapeName(user(k)), proc: k.proc()}] += n
 	}
-	return series, counts, rest
+	for s, n := range sums {
+		s.count = n
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b series) int {
+		return cmp.Or(-cmp.Compare(a.count, b.count), cmp.Compare(a.user, b.user), cmp.Compare(a.proc, b.proc))
+	})
+	return all
 }
 
 // export writes the snapshot to the file of --metrics. The rest that has no number
@@ -58,11 +73,12 @@ func (s scan) series() (series []pair, counts map[pair]int64, rest int64) {
 func (o Options) export(s scan) error {
 	return metrics.Update(o.Metrics, func(metrics.Past) *metrics.Text {
 		var t metrics.Text
-		series, counts, rest := s.series()
+		rest := s.all
 		t.Metric("stormcheck_processes", metrics.Gauge, fmt.Sprintf(
-			"Processes by effective user and name: the %d largest counts, the rest summed as user other, proc *.", mostSeries))
-		for _, p := range series {
-			t.Add(float64(counts[p]), "host", o.Host, "user", p.user, "proc", p.proc)
+			"Processes by account and name: the %d largest counts, the rest summed as user other, proc *.", mostSeries))
+		for _, one := range s.series {
+			t.Add(float64(one.count), "host", o.Host, "user", one.user, "proc", one.proc)
+			rest -= one.count
 		}
 		t.Add(float64(rest), "host", o.Host, "user", "other", "proc", "*")
 		t.Metric("stormcheck_scan_duration_seconds", metrics.Gauge, "How long the last scan of the process table took.")

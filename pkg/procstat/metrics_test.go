@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-
-	"stormcheck/pkg/rows"
 )
 
 // exported runs procstat over text with a file of metrics, and returns that file,
@@ -59,7 +58,7 @@ func TestMetrics(t *testing.T) {
 	text := "    404 groucho imapd\n      3 other *\n      2 other other\n      1 gro\"ucho a\\b \"} 7\n"
 	for _, least := range []int64{1, 100} { // what isn't printed counts all the same
 		file, _ := exported(t, Options{Min: least, Total: true, Host: "moscow", Now: clock(), Report: report}, text)
-		if want := `# HELP stormcheck_processes Processes by effective user and name: the 50 largest counts, the rest summed as user other, proc *.
+		if want := `# HELP stormcheck_processes Processes by account and name: the 50 largest counts, the rest summed as user other, proc *.
 # TYPE stormcheck_processes gauge
 stormcheck_processes{host="moscow",user="groucho",proc="imapd"} 404
 stormcheck_processes{host="moscow",user="other",proc="\\x2a"} 3
@@ -90,17 +89,13 @@ func TestMetricsOfManyNames(t *testing.T) {
 	}
 }
 
-// Two rows with one name, of two uids or of a service that carries many people, are
-// one series, for the collector refuses a file with the same one twice.
+// Two uids of one name are one series, for the collector refuses a file with the same
+// labels twice.
 func TestMetricsOfOneName(t *testing.T) {
-	o := Options{Host: "moscow", Now: time.Now}
-	row := func(user, proc string, count int64) rows.Row {
-		return rows.Row{User: user, Proc: proc, Count: rows.Known(count)}
-	}
-	s := o.finish(time.Now(), 10, []rows.Row{row("groucho", "imapd", 5), row("groucho", "imapd", 3), row("harpo", "*", 7)})
-	series, counts, rest := s.series()
-	if len(series) != 1 || counts[series[0]] != 8 || rest != 2 {
-		t.Errorf("%v, %v, %d", series, counts, rest)
+	got := seriesOf(map[key]int64{{uid: 1, name: "imapd"}: 5, {uid: 2, name: "imapd"}: 3, {uid: 3, name: "*"}: 7},
+		func(key) string { return "groucho" })
+	if want := []series{{"groucho", "imapd", 8}, {"groucho", `\x2a`, 7}}; !slices.Equal(got, want) {
+		t.Errorf("%v; want %v", got, want)
 	}
 }
 

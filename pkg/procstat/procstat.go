@@ -118,10 +118,11 @@ var header = rows.Header(rows.SnapshotColumns)
 
 // A scan is what has been found in one.
 type scan struct {
-	rows  []rows.Row // in order
-	all   int64      // processes, also those of no row
-	start time.Time
-	took  time.Duration
+	rows   []rows.Row // in order
+	all    int64      // processes, also those of no row
+	series []series   // for the metrics, if they are written
+	start  time.Time
+	took   time.Duration
 }
 
 // printed returns the rows of least processes or more, alive or started lately.
@@ -172,24 +173,30 @@ func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) 
 	if err != nil {
 		return scan{}, err
 	}
+	var byComm map[key]int64
+	if o.Metrics != "" {
+		byComm = largest(c.byComm())
+	}
 	s.part(table, c, now, names)
 	if o.churn != nil {
 		c.addStarted(o.churn.started(o.Report))
 	}
 	all := o.cut(c.counts)
 
-	accounts, err := names(uidsOf(c.counts))
+	accounts, err := names(uidsOf(c.counts, byComm))
 	if err != nil {
 		o.Report(err) // rows come out with the uid where there is no name
+	}
+	owner := func(k key) string {
+		if a, known := accounts[k.uid]; known {
+			return a.Name
+		}
+		return strconv.FormatUint(uint64(k.uid), 10)
 	}
 	parents := c.parents()
 	var found []rows.Row
 	for k, t := range c.counts {
-		user := strconv.FormatUint(uint64(k.uid), 10)
-		if a, known := accounts[k.uid]; known {
-			user = a.Name
-		}
-		row := rows.Row{User: rows.EscapeName(user), UID: rows.Known(int64(k.uid)), Proc: k.proc(), Count: rows.Known(t.count)}
+		row := rows.Row{User: rows.EscapeName(owner(k)), UID: rows.Known(int64(k.uid)), Proc: k.proc(), Count: rows.Known(t.count)}
 		if k.user != "" {
 			row.User, row.Account = rows.EscapeName(k.user), row.User
 		}
@@ -208,15 +215,20 @@ func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) 
 		}
 		found = append(found, row)
 	}
-	return o.finish(start, all, found), nil
+	finished := o.finish(start, all, found)
+	finished.series = seriesOf(byComm, owner)
+	return finished, nil
 }
 
 // uidsOf returns the uids of all keys, those with the largest counts first: in a storm
 // the name service may not have the time for all of them.
-func uidsOf(counts map[key]*tally) []uint32 {
+func uidsOf(counts map[key]*tally, byComm map[key]int64) []uint32 {
 	largest := map[uint32]int64{}
 	for k, t := range counts {
 		largest[k.uid] = max(largest[k.uid], t.count)
+	}
+	for k, n := range byComm {
+		largest[k.uid] = max(largest[k.uid], n)
 	}
 	return slices.SortedFunc(maps.Keys(largest), func(a, b uint32) int {
 		return cmp.Or(-cmp.Compare(largest[a], largest[b]), cmp.Compare(a, b))
@@ -229,14 +241,10 @@ func (o Options) cut(counts map[key]*tally) (all int64) {
 	for _, t := range counts {
 		all += t.count
 	}
-	var exported map[key]bool
-	if o.Metrics != "" {
-		exported = largest(counts)
-	}
 	if o.Total {
 		addTotals(counts)
 	}
-	maps.DeleteFunc(counts, func(k key, t *tally) bool { return t.count < o.Min && t.started.count < o.Min && !exported[k] })
+	maps.DeleteFunc(counts, func(_ key, t *tally) bool { return t.count < o.Min && t.started.count < o.Min })
 	return all
 }
 

@@ -292,7 +292,7 @@ func TestLargestAreAskedForFirst(t *testing.T) {
 	counts[key{uid: 2000, name: "imapd"}] = &tally{count: 404}
 	counts[key{uid: 2000, name: "bash"}] = &tally{count: 1}
 	counts[key{uid: 3000, name: "imapd"}] = &tally{count: 8}
-	if got := uidsOf(counts); len(got) != 402 || !slices.Equal(got[:4], []uint32{2000, 3000, 100000, 100001}) {
+	if got := uidsOf(counts, nil); len(got) != 402 || !slices.Equal(got[:4], []uint32{2000, 3000, 100000, 100001}) {
 		t.Errorf("%v", got)
 	}
 }

@@ -76,6 +76,10 @@ func (r *textReader) takeSnapshot(form *form, take func(scan) error) (more bool,
 }
 
 func (r *textReader) scan(start time.Time, counts map[key]*tally, stated bool) scan {
+	var byName map[key]int64
+	if r.Metrics != "" {
+		byName = largest((&census{counts: counts}).byComm())
+	}
 	all := r.cut(counts)
 	var found []rows.Row
 	for k, t := range counts {
@@ -85,7 +89,9 @@ func (r *textReader) scan(start time.Time, counts map[key]*tally, stated bool) s
 		}
 		found = append(found, row)
 	}
-	return r.finish(start, all, found)
+	finished := r.finish(start, all, found)
+	finished.series = seriesOf(byName, func(k key) string { return k.user })
+	return finished
 }
 
 // A countedLine is a line of uniq -c.

@@ -1,9 +1,11 @@
 package procstat
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,18 +13,20 @@ import (
 
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/proc"
+	"stormcheck/pkg/rows"
 	"stormcheck/pkg/titles"
 )
 
-// What isn't read in time counts as the account's own, nothing is lost, and it is told
-// how much.
-func TestTitlesNotInTime(t *testing.T) {
+// speaking starts processes of this account whose titles name the user groucho and the
+// program duck, and returns their comm, the account, and a table that reads the titles.
+func speaking(t *testing.T, all int) (comm, owner string, table *titles.Table) {
+	t.Helper()
 	uid := uint32(os.Geteuid())
 	known, _ := account.ByUIDs([]uint32{uid})
 	if known[uid].Name == "" {
 		t.Skipf("uid %d has no account", uid)
 	}
-	comm := "t" + strconv.Itoa(os.Getpid()%100000)
+	comm = "t" + strconv.Itoa(os.Getpid()%100000)
 	self, err := os.ReadFile("/proc/self/exe")
 	path := t.TempDir() + "/" + comm
 	if err == nil {
@@ -31,10 +35,9 @@ func TestTitlesNotInTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const all = 20
 	for range all {
 		cmd := exec.Command(path)
-		cmd.Args = []string{"imap groucho"}
+		cmd.Args = []string{"imap groucho duck"}
 		cmd.Env = append(os.Environ(), "PROCSTAT_ARGS=--every 1h --no-realtime", "GORACE=atexit_sleep_ms=10")
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -48,10 +51,58 @@ func TestTitlesNotInTime(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	table, faults := titles.Parse("titles.csv", "account,proc,title\n"+known[uid].Name+","+comm+",^imap (?P<user>.*)$\n")
+	text := "account,proc,title\n" + known[uid].Name + "," + comm + ",^imap (?P<user>[^ ]*) (?P<proc>.*)$\n"
+	table, faults := titles.Parse("titles.csv", text)
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
+	return comm, known[uid].Name, table
+}
+
+// A name that a title gives is in the rows, but is no label: anybody can think of a
+// thousand.
+func TestTitlesAreNoLabelsOfMetrics(t *testing.T) {
+	const all = 20
+	comm, owner, table := speaking(t, all)
+	processes, err := proc.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer processes.Close()
+	for _, least := range []int64{1, 1e6} { // metrics count all processes whatever --min says
+		o := Options{Min: least, Host: "moscow", Now: time.Now, Titles: table, Metrics: t.TempDir() + "/x.prom"}
+		var found scan
+		for deadline, late := time.Now().Add(time.Minute), error(errors.New("not tried")); late != nil; {
+			late = nil
+			o.Report = func(err error) { late = err } // a title or a name was not there in time
+			if found, err = o.fromTable(processes, &speakers{titles: table, report: o.Report}, account.ByUIDs); err != nil {
+				t.Fatal(err)
+			}
+			if late != nil && time.Now().After(deadline) {
+				t.Fatal(late)
+			}
+		}
+		if err := o.export(found); err != nil {
+			t.Fatal(err)
+		}
+		if least == 1 && !slices.ContainsFunc(found.rows, func(row rows.Row) bool {
+			return row.User == "groucho" && row.Proc == "duck" && row.Account == owner && row.Count.N == all
+		}) {
+			t.Errorf("no titles in %v", found.rows)
+		}
+		text, err := os.ReadFile(o.Metrics)
+		want := fmt.Sprintf("stormcheck_processes{host=\"moscow\",user=%q,proc=%q} %d\n", owner, comm, all)
+		if err != nil || !strings.Contains(string(text), want) || strings.Contains(string(text), "groucho") || strings.Contains(string(text), "duck") {
+			t.Errorf("%v, want %s in\n%s", err, want, text)
+		}
+	}
+}
+
+// What isn't read in time counts as the account's own, nothing is lost, and its number is
+// reported.
+func TestTitlesNotInTime(t *testing.T) {
+	const all = 20
+	comm, owner, table := speaking(t, all)
 	processes, err := proc.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -70,10 +121,9 @@ func TestTitlesNotInTime(t *testing.T) {
 			named, own := int64(0), int64(0)
 			for _, row := range found.rows {
 				switch {
-				case row.Proc != comm:
-				case row.User == "groucho" && row.Account == known[uid].Name:
+				case row.User == "groucho" && row.Proc == "duck" && row.Account == owner:
 					named += row.Count.N
-				default:
+				case row.Proc == comm:
 					own += row.Count.N
 				}
 			}
