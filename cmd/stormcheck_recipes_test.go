@@ -22,7 +22,7 @@ type kitchen struct {
 // newKitchen returns a kitchen whose mailer keeps what it gets in the file "mail".
 func newKitchen(t *testing.T, page string) *kitchen {
 	k := &kitchen{t: t, page: page, dir: t.TempDir()}
-	for _, dir := range []string{"bin", "state", "archive", "root", "cron.d"} {
+	for _, dir := range []string{"bin", "state", "archive", "root", "cron.d", "limits.d"} {
 		if err := os.Mkdir(k.dir+"/"+dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
