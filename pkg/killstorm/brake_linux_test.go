@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,8 +23,7 @@ import (
 // there. They end when the test does, or after two minutes.
 func herd(t *testing.T, n int, uid uint32, comm string) {
 	t.Helper()
-	more := n
-	n += len(called(comm))
+	before := called(comm) // some of which may be about to end
 	r, w, err := os.Pipe()
 	must(err)
 	t.Cleanup(func() { w.Close(); r.Close() })
@@ -31,10 +31,12 @@ func herd(t *testing.T, n int, uid uint32, comm string) {
 	victims(t, 1, uid, "herd", comm, func(cmd *exec.Cmd) {
 		cmd.Path, _ = exec.LookPath("sh")
 		cmd.Args = []string{"sh", "-c", `printf %s "$1" >/proc/$$/comm
-			n=$2; while n=$((n - 1)); [ $n -gt 0 ]; do (read x <&3) & done; echo ready; read x <&3`, "sh", comm, fmt.Sprint(more)}
+			n=$2; while n=$((n - 1)); [ $n -gt 0 ]; do (read x <&3) & done; echo ready; read x <&3`, "sh", comm, fmt.Sprint(n)}
 		cmd.ExtraFiles = []*os.File{r}
 	})
-	until(t, "all are there", func() bool { return len(called(comm)) == n })
+	until(t, "all are there", func() bool {
+		return len(slices.DeleteFunc(called(comm), func(pid int) bool { return slices.Contains(before, pid) })) == n
+	})
 }
 
 // settle waits until the kernel's coarse clock gives a change another time.

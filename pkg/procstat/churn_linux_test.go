@@ -2,6 +2,7 @@ package procstat
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -137,7 +138,8 @@ func TestChurnOfRealProcesses(t *testing.T) {
 	snapshot(t, out)
 	const loops = 100
 	dir := t.TempDir()
-	program := dir + "/churned"
+	churned := fmt.Sprint("churn", os.Getpid())
+	program := dir + "/" + churned
 	sleep, err := exec.LookPath("sleep")
 	if err == nil {
 		err = os.Symlink(sleep, program)
@@ -151,11 +153,11 @@ func TestChurnOfRealProcesses(t *testing.T) {
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		for _, row := range snapshot(t, out) {
 			cells := strings.Split(strings.TrimSpace(row), ",")
-			if cells[4] == "churned" && cells[5] == "0" && cells[11] == "100" && strings.HasPrefix(cells[9], "100:") {
+			if cells[4] == churned && cells[5] == "0" && cells[11] == "100" && strings.HasPrefix(cells[9], "100:") {
 				cmd.Process.Kill()
 				return
 			}
-			if cells[4] == "churned" {
+			if cells[4] == churned {
 				t.Log(row)
 			}
 		}
