@@ -20,7 +20,7 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// cells are a row's, where they differ from one that has nothing to tell.
+// cells are a row's, where they differ from one that has nothing to report.
 type cells map[rows.Column]string
 
 // stream returns a snapshot of all columns.
@@ -115,9 +115,9 @@ func same(t *testing.T, got, want string) {
 
 func TestWhatIsTold(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		row  cells
-		told bool
+		name     string
+		row      cells
+		reported bool
 	}{
 		{"logged only", cells{rows.Actions: "log=20"}, false},
 		{"no action", cells{rows.Actions: ""}, false},
@@ -133,7 +133,7 @@ func TestWhatIsTold(t *testing.T) {
 		{"failed", cells{rows.Errors: "mine: broken"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if out := quiet(t, printed(), stream(c.row)); (out != "") != c.told {
+			if out := quiet(t, printed(), stream(c.row)); (out != "") != c.reported {
 				t.Errorf("printed %q", out)
 			}
 		})
@@ -156,21 +156,21 @@ func TestRefusedRowsAndTheRest(t *testing.T) {
 		t.Errorf("reported %q, want %q", problems, want)
 	}
 	if !strings.Contains(out, "404 groucho imapd") {
-		t.Errorf("what was read isn't told: %q", out)
+		t.Errorf("what was read isn't reported: %q", out)
 	}
 	out, problems = run(t, printed(), stream(incident)+"\"unfinished\n")
 	if len(problems) != 1 || !strings.Contains(out, "404 groucho imapd") {
-		t.Errorf("reading ended early: told %q, reported %q", out, problems)
+		t.Errorf("reading ended early: message %q, reported %q", out, problems)
 	}
 	if out, problems = run(t, printed(), ""); out != "" || len(problems) != 1 {
-		t.Errorf("no input: told %q, reported %q", out, problems)
+		t.Errorf("no input: message %q, reported %q", out, problems)
 	}
 }
 
 func TestOneMessageOrEach(t *testing.T) {
 	a, b := cells{rows.Killed: "1", rows.User: "a"}, cells{rows.Killed: "1", rows.User: "b"}
 	in := stream(a) + stream() + stream(cells{}, b) + "time,user,proc,count\n1,lost,p,3\n" + stream(a)
-	told := func(o alertmail.Options) (told []string) {
+	reported := func(o alertmail.Options) (reported []string) {
 		out, _ := run(t, o, in)
 		for _, text := range strings.Split(out, o.Title)[1:] {
 			var users string
@@ -179,23 +179,23 @@ func TestOneMessageOrEach(t *testing.T) {
 					users += user[:1]
 				}
 			}
-			told = append(told, users)
+			reported = append(reported, users)
 		}
-		return told
+		return reported
 	}
 	o := printed()
-	if got := told(o); !slices.Equal(got, []string{"aab"}) {
+	if got := reported(o); !slices.Equal(got, []string{"aab"}) {
 		t.Errorf("one message for all: %q", got)
 	}
 	o.Each = true
-	if got := told(o); !slices.Equal(got, []string{"a", "b", "a"}) {
+	if got := reported(o); !slices.Equal(got, []string{"a", "b", "a"}) {
 		t.Errorf("a message each: %q", got)
 	}
 }
 
-// TestEachTellsAtOnce: a snapshot is told when the next header is there, not
+// TestEachReportsAtOnce: a snapshot is reported when the next header is there, not
 // only at the end of input; an unfit header ends it too.
-func TestEachTellsAtOnce(t *testing.T) {
+func TestEachReportsAtOnce(t *testing.T) {
 	for _, next := range []string{stream(), "time,user,proc,count\n"} {
 		o := printed()
 		o.Each, o.Report = true, func(error) {}
@@ -203,7 +203,7 @@ func TestEachTellsAtOnce(t *testing.T) {
 		feed := &feeder{text: stream(incident) + next}
 		feed.atEnd = func() {
 			if !strings.Contains(out.String(), "404 groucho imapd") {
-				t.Errorf("nothing told at %q", next)
+				t.Errorf("nothing reported at %q", next)
 			}
 			out.Reset()
 		}
@@ -211,7 +211,7 @@ func TestEachTellsAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 		if out.Len() > 0 {
-			t.Errorf("told again: %s", &out)
+			t.Errorf("reported again: %s", &out)
 		}
 	}
 }

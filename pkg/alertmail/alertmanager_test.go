@@ -31,7 +31,7 @@ func (a alert) String() string {
 	return fmt.Sprintf("%s %s %s until %s", a.Labels["severity"], a.Labels["user"], a.Labels["proc"], a.EndsAt.Format(time.TimeOnly))
 }
 
-// A cluster member takes alerts, unless it is told to answer otherwise.
+// A cluster member takes alerts, unless it is set to answer otherwise.
 type member struct {
 	*httptest.Server
 	mutex  sync.Mutex
@@ -280,7 +280,7 @@ func (s *story) wants(got []string, want ...string) {
 	}
 }
 
-// newAlertStory is one of which the alerts alone are told.
+// newAlertStory is one that sends alerts alone.
 func newAlertStory(t *testing.T, members ...*member) *story {
 	s := newStory(t)
 	s.o.To = nil
@@ -344,8 +344,8 @@ func TestRememberedBeforePosted(t *testing.T) {
 	}
 }
 
-// What wasn't taken is told later: a storm that nobody heard of fires when it is over.
-func TestAlertsToldLater(t *testing.T) {
+// What wasn't taken is reported later: a storm that no member took fires when it is over.
+func TestAlertsReportedLater(t *testing.T) {
 	m := newMember(t)
 	s := newAlertStory(t, m)
 	s.now = time.Date(2000, 4, 25, 5, 0, 0, 0, time.UTC)
@@ -374,8 +374,8 @@ func TestAlertsToldLater(t *testing.T) {
 	s.wants(s.posted(m)) // once
 }
 
-// Likewise a kill that nobody heard of, of a storm that was told before.
-func TestKillToldLater(t *testing.T) {
+// So is a kill that no member took, of a storm that was reported before.
+func TestKillReportedLater(t *testing.T) {
 	m := newMember(t)
 	s := newAlertStory(t, m)
 	s.now = time.Date(2000, 4, 25, 5, 0, 0, 0, time.UTC)
@@ -391,7 +391,7 @@ func TestKillToldLater(t *testing.T) {
 }
 
 // Mail and Alertmanager don't wait for each other, and neither takes from the other
-// what it hasn't been told.
+// what it hasn't reported itself.
 func TestMailAndAlertmanager(t *testing.T) {
 	m := newMember(t)
 	s := newStory(t)

@@ -59,7 +59,7 @@ type wanted struct {
 	user     []byte
 	programs [][]byte // none is any
 	found    []string // the newest last
-	left     []string // lines about lines that were left out, likewise
+	left     []string // lines about lines that were left out, the newest last
 }
 
 // want returns what to look for about a storm, nil where there is nothing.

@@ -181,7 +181,7 @@ func TestContextUnreadable(t *testing.T) {
 		o.Context = []string{path}
 		out, problems := run(t, o, stream(incident))
 		if want := path + ": " + why; len(problems) != 1 || problems[0] != want || !strings.Contains(out, "        | "+path+":\n        | ("+want+")\n") {
-			t.Errorf("%s: reported %q, told\n%s", path, problems, out)
+			t.Errorf("%s: reported %q, message\n%s", path, problems, out)
 		}
 	}
 	o.Context = []string{filepath.Join(dir, "empty")}
@@ -191,7 +191,7 @@ func TestContextUnreadable(t *testing.T) {
 	}
 }
 
-// TestContextGivesWay: what was done is told before any log, however many rows.
+// TestContextGivesWay: what was done stands before any log, however many rows.
 func TestContextGivesWay(t *testing.T) {
 	line := "Apr 25 00:16:00 moscow imapd: u%d " + strings.Repeat("x", 150)
 	var lines []string
@@ -266,7 +266,7 @@ func TestJournalBounds(t *testing.T) {
 	}
 	o = journalctl(t, `echo 'no journal' >&2; exit 1`)
 	if out, problems := run(t, o, stream(incident)); len(problems) != 1 || problems[0] != `journalctl: exit status 1: "no journal"` || len(quoted(out)) != 2 {
-		t.Errorf("reported %q, told %s", problems, out)
+		t.Errorf("reported %q, message %s", problems, out)
 	}
 	t.Setenv("PATH", t.TempDir())
 	if _, problems := run(t, o, stream(incident)); len(problems) != 1 || problems[0] != "journalctl: executable file not found in $PATH" {

@@ -33,7 +33,7 @@ func TestGapIsReportedWithItsFirstCause(t *testing.T) {
 		}
 	}
 	s.silent(4)
-	s.told("stormcheck on moscow works again")
+	s.reports("stormcheck on moscow works again")
 }
 
 // TestNoStormIsOverInAGap: a host whose rows are missing hasn't ended its storms, and a
@@ -48,10 +48,10 @@ func TestNoStormIsOverInAGap(t *testing.T) {
 		t.Errorf("%d mails of the gap", n)
 	}
 	s.silent(3, gap("moscow", "killstorm: terminated after 540 s"), quiet)
-	s.told("groucho imapd on tula: over", gap("moscow", "killstorm: terminated after 540 s"), quiet)
+	s.reports("groucho imapd on tula: over", gap("moscow", "killstorm: terminated after 540 s"), quiet)
 	s.silent(20, gap("moscow", "killstorm: terminated after 540 s"), quiet)
 	s.silent(4)
-	s.told("groucho imapd on moscow: over (and 1 more)")
+	s.reports("groucho imapd on moscow: over (and 1 more)")
 }
 
 // TestGapIsNeitherLoggedNorCounted as a row, and a remote host's is reported too.
@@ -94,7 +94,7 @@ func TestNewNamesOfOneAccountAreOneStorm(t *testing.T) {
 	}
 }
 
-// TestUnfitFileIsPaged: a storm that isn't ended because of it goes to whom pages go,
+// TestUnfitFileIsPaged: a storm that isn't ended because of it is paged,
 // with its line, though its row isn't due for a page; one that is spared because of
 // another file doesn't.
 func TestUnfitFileIsPaged(t *testing.T) {

@@ -36,7 +36,7 @@ func command(in string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// sentIDs returns for each user the ids of the mails that tell of him.
+// sentIDs returns for each user the ids of the mails that report that user.
 func sentIDs(t *testing.T, dir string) map[string]map[string]int {
 	t.Helper()
 	ids := map[string]map[string]int{}
@@ -53,8 +53,8 @@ func sentIDs(t *testing.T, dir string) map[string]map[string]int {
 	return ids
 }
 
-// TestKilledAtAnyMoment: whenever it is killed, the next run tells what wasn't told,
-// and what it tells twice has the same id. Like cron's next run, the one after a
+// TestKilledAtAnyMoment: whenever it is killed, the next run reports what wasn't
+// reported, and what it reports twice has the same id. Like cron's next run, the one after a
 // kill reads the same rows. ALERTMAIL_ROUNDS says how many.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
@@ -97,7 +97,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	for round := range rounds {
 		user := fmt.Sprintf("u%d", round)
 		if len(ids[user]) != 1 {
-			t.Errorf("%s was told with the ids %v", user, ids[user])
+			t.Errorf("%s was reported with the ids %v", user, ids[user])
 		}
 		for _, n := range ids[user] {
 			if n > 1 {
@@ -105,7 +105,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d rounds, %d kills, %d told twice under one id", rounds, killed, twice)
+	t.Logf("%d rounds, %d kills, %d reported twice under one id", rounds, killed, twice)
 	if text := contents(t, state); strings.Count(text, "\nstorm,") != rounds {
 		t.Errorf("the state:\n%s", text)
 	}
@@ -180,6 +180,6 @@ func TestDiedAfterTaken(t *testing.T) {
 		t.Errorf("subjects %q", subjects)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "mail.3")); err == nil {
-		t.Error("told again")
+		t.Error("reported again")
 	}
 }

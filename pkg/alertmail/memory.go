@@ -151,9 +151,9 @@ func (o rules) repeatable(r *report, now time.Time) bool {
 	return !r.at.IsZero() && (since < 0 || since >= repeat-repeat/20)
 }
 
-// due returns what the message is about that is to be composed now, and marks it as on
-// its way. It is nothing while another message is on its way that is to be resent, or
-// to be waited for; if there is news it gives way to one that reports all.
+// due returns the topics of the message to compose now, and marks them as on their way.
+// It returns nothing while another message is waited for or has to be resent; if there
+// is news, that one gives way to a message that reports all.
 func (m *memory) due(w way, o rules, ending bool, now time.Time) (due []item) {
 	d := &m.deliveries[w]
 	if d.phase == composed || d.phase == handedOver {
@@ -193,7 +193,7 @@ func (m *memory) due(w way, o rules, ending bool, now time.Time) (due []item) {
 }
 
 // taken notes that the message has arrived. What has come up since it was composed is
-// still to be reported, with all that belongs to it.
+// reported by the next message, with all that belongs to it.
 func (m *memory) taken(w way, settles bool, now time.Time) {
 	for _, t := range m.topics() {
 		r := t.went().way(w)

@@ -142,7 +142,7 @@ func (s *storm) lines(m message, here string) []string {
 	return slices.Compact(lines) // both may note "not this host"
 }
 
-// who returns the user, and behind a user whom a process title names the account that
+// who returns the user, and behind a user that a process title names the account that
 // the processes run as.
 func (s *storm) who() string {
 	if s.account == "" {

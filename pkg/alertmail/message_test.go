@@ -211,7 +211,7 @@ func TestLevel(t *testing.T) {
 			t.Errorf("%q, %v: want %s in %q and:\n%s", c.level, c.row, c.want, p.subject, p.body)
 		}
 	}
-	// Also a row that isn't shown any more decides, but none that isn't told.
+	// Also a row that isn't shown any more decides, but none that isn't reported.
 	many := []cells{{rows.Count: "1", rows.Actions: "alert=1 kill=+1"}, {rows.Actions: "log=20 kill=100"}}
 	for range 50 {
 		many = append(many, cells{rows.Actions: "alert=1"})
@@ -247,7 +247,7 @@ func TestSubjectIsCut(t *testing.T) {
 	}
 }
 
-// People behind one account are told with it, and one who has the name of another
+// People behind one account are reported with it, and a user who has the name of another
 // account, or behind another one, is somebody else: also in what programs thread by.
 func TestAccount(t *testing.T) {
 	behind := func(user, account string) cells {

@@ -56,7 +56,7 @@ func (n *news) Set(text string) error {
 
 // A report is how far a topic has been reported in one way.
 type report struct {
-	news    news      // why it is to be reported
+	news    news      // why the next message reports it
 	sending news      // why it is in the message that is on its way
 	at      time.Time // of the last message that was taken
 	count   int64     // in the last message that was composed

@@ -35,11 +35,11 @@ type Options struct {
 
 	Alertmanagers Alertmanagers // that each storm is posted to; without URLs to none
 
-	State string // file that remembers; "" tells everything in every run
+	State string // file that remembers; "" reports everything in every run
 	// Repeats are the times after which what lasts is reported again, the last of them
 	// again and again; 0 is in every run.
 	Repeats   []time.Duration
-	After     int64 // runs in a row that a storm must be there to be told
+	After     int64 // runs in a row with a storm after which it is reported
 	OverAfter int64 // whole runs without a storm, and it is over
 
 	Context []string      // logs whose last lines about a row are shown; "journal" is the journal
@@ -50,10 +50,10 @@ type Options struct {
 	Log     string           // file that all rows are appended to; "" is none
 	DryRun  bool             // print what would be sent, and log and remember nothing
 	Node    string           // this machine's name, as in the stream
-	Host    string           // likewise, as the domain of an address
+	Host    string           // this machine's name as the domain of an address
 	PID     int              // with Host and the clock it makes a Message-ID unique
 	Now     func() time.Time // the clock; its zone is the message's
-	Report  func(error)      // told what is wrong when the rest goes on
+	Report  func(error)      // called with what is wrong when the rest goes on
 	Stderr  io.Writer        // for a text that can neither be sent nor remembered
 	Syslog  string           // the socket of the system's log
 }

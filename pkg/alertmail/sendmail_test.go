@@ -99,7 +99,7 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, problems, status := tool(several, args...)
-	// Nobody will tell it later: it must be seen here.
+	// No later run reports it: it must be seen here.
 	said, text, _ := strings.Cut(problems, "\n")
 	if out != "" || said != "alertmail: "+o.Sendmail+": exit status 1" || !strings.Contains(text, "\n         404 groucho imapd\n") || status != 1 {
 		t.Errorf("status %d, %s%s", status, out, problems)

@@ -98,7 +98,7 @@ func (s *story) mentions(text string) bool {
 	return slices.ContainsFunc(paths, func(path string) bool { return strings.Contains(parse(s.t, contents(s.t, path)).body, text) })
 }
 
-// run is a run a minute later, in which nothing is to be reported. It returns the
+// run is a run a minute later, in which there is nothing to report. It returns the
 // mails that were sent.
 func (s *story) run(all ...cells) []parsed {
 	s.t.Helper()
@@ -143,9 +143,9 @@ func (s *story) silent(runs int, all ...cells) {
 	}
 }
 
-// told is a run in which one mail with the subject must be sent; it returns the
+// reports is a run in which one mail with the subject must be sent; it returns the
 // rows of the text.
-func (s *story) told(subject string, all ...cells) string {
+func (s *story) reports(subject string, all ...cells) string {
 	s.t.Helper()
 	mails := s.run(all...)
 	if len(mails) != 1 {
@@ -180,29 +180,29 @@ var lasting = cells{rows.UID: "1001", rows.Actions: "log=20 alert=60"}
 func TestNewLastsOver(t *testing.T) {
 	s := newStory(t)
 	s.silent(3)
-	same(t, s.told("404 groucho imapd on moscow", lasting), "\n         404 groucho imapd\n")
+	same(t, s.reports("404 groucho imapd on moscow", lasting), "\n         404 groucho imapd\n")
 	s.silent(55, lasting)
 	s.silent(1, with(lasting, rows.Count, 807, rows.Recent, 1))
 	// 57 minutes after the last mail, not after the last run.
-	same(t, s.told("100 groucho imapd on moscow", with(lasting, rows.Count, 100, rows.Recent, 61)),
+	same(t, s.reports("100 groucho imapd on moscow", with(lasting, rows.Count, 100, rows.Recent, 61)),
 		"\n         100 groucho imapd\n        first seen 00:21 -0500, 57 minutes ago; peak 807; 61 started in the last minute\n")
 	s.silent(4)
-	same(t, s.told("groucho imapd on moscow: over"),
+	same(t, s.reports("groucho imapd on moscow: over"),
 		"\n        over groucho imapd\n        lasted 57 minutes, from 00:21 -0500 to 01:18; peak 807\n")
 	s.silent(70)
 	if text := contents(t, s.o.State); strings.Count(text, "\n") != 1 {
 		t.Errorf("still remembered:\n%s", text)
 	}
-	s.told("404 groucho imapd on moscow", lasting)
+	s.reports("404 groucho imapd on moscow", lasting)
 }
 
 // TestNews: each of these is mailed at once, and once.
 func TestNews(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name string
-		next cells
-		told bool
+		name     string
+		next     cells
+		reported bool
 	}{
 		{"nothing", lasting, false},
 		{"a limit's other number", with(lasting, rows.Actions, "log=30 alert=20"), false},
@@ -223,7 +223,7 @@ func TestNews(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStory(t)
 			s.run(lasting)
-			if sent := s.subjects(c.next); (len(sent) > 0) != c.told || len(sent) > 1 {
+			if sent := s.subjects(c.next); (len(sent) > 0) != c.reported || len(sent) > 1 {
 				t.Errorf("sent %q", sent)
 			}
 			s.silent(3, c.next)
@@ -232,7 +232,7 @@ func TestNews(t *testing.T) {
 }
 
 // TestFailuresOfAKind: numbers don't make a failure new, and one that finds ever
-// new words is told with the storm in the end.
+// new words is reported with the storm in the end.
 func TestFailuresOfAKind(t *testing.T) {
 	s := newStory(t)
 	s.run(with(lasting, rows.Errors, "mailarchive: held by pid 4711"))
@@ -249,13 +249,13 @@ func TestFailuresOfAKind(t *testing.T) {
 func TestKillsAreSummed(t *testing.T) {
 	s := newStory(t)
 	kill := with(incident, rows.UID, 1001, rows.Count, 120, rows.Killed, 120)
-	same(t, s.told("120 groucho imapd on moscow: killed, mail saved", kill), `
+	same(t, s.reports("120 groucho imapd on moscow: killed, mail saved", kill), `
          120 groucho imapd
         saved user mail file as /var/mail/arc/groucho.956639822
         killed all groucho imapd processes
 `)
 	s.silent(56, kill)
-	same(t, s.told("110 groucho imapd on moscow: killed 103, 7 LEFT, mail saved", with(kill, rows.Count, 110, rows.Killed, 103, rows.Remaining, 7,
+	same(t, s.reports("110 groucho imapd on moscow: killed 103, 7 LEFT, mail saved", with(kill, rows.Count, 110, rows.Killed, 103, rows.Remaining, 7,
 		rows.Errors, "killstorm: 7 remaining: 3 uninterruptible (D) and 4 respawned")), `
          110 groucho imapd
         first seen 00:18 -0500, 57 minutes ago; peak 120
@@ -265,7 +265,7 @@ func TestKillsAreSummed(t *testing.T) {
 `)
 	s.silent(2, kill)
 	s.silent(4)
-	same(t, s.told("groucho imapd on moscow: over, 7183 killed, mail saved"), `
+	same(t, s.reports("groucho imapd on moscow: over, 7183 killed, mail saved"), `
         over groucho imapd
         lasted 59 minutes, from 00:18 -0500 to 01:17; peak 120
         7183 killed in 60 runs since 00:18
@@ -280,23 +280,23 @@ func TestAfter(t *testing.T) {
 	s.silent(2, lasting)
 	s.silent(1)
 	s.silent(2, lasting)
-	s.told("404 groucho imapd on moscow", lasting)
+	s.reports("404 groucho imapd on moscow", lasting)
 	s.silent(1)
 	s.silent(1, lasting)
 	s.silent(4)
-	s.told("groucho imapd on moscow: over")
+	s.reports("groucho imapd on moscow: over")
 
 	s.silent(2, lasting)
-	s.silent(20) // it was never told, and so isn't its end
-	s.told("404 groucho imapd on moscow: killed", with(lasting, rows.Killed, 404, rows.Remaining, 0))
-	s.told("404 harpo imapd on moscow: FAILED", cells{rows.User: "harpo", rows.Errors: "x: y"})
+	s.silent(20) // it was never reported, and so isn't its end
+	s.reports("404 groucho imapd on moscow: killed", with(lasting, rows.Killed, 404, rows.Remaining, 0))
+	s.reports("404 harpo imapd on moscow: FAILED", cells{rows.User: "harpo", rows.Errors: "x: y"})
 }
 
 func TestRepeatZero(t *testing.T) {
 	s := newStory(t)
 	s.o.Repeats = []time.Duration{0}
 	for range 3 {
-		s.told("404 groucho imapd on moscow", lasting)
+		s.reports("404 groucho imapd on moscow", lasting)
 	}
 	s.silent(4)
 }
@@ -305,21 +305,21 @@ func TestRepeatZero(t *testing.T) {
 // heard of its host.
 func TestWhichRunsCount(t *testing.T) {
 	tula := with(lasting, rows.Host, "tula")
-	quiet := cells{rows.Host: "tula", rows.User: "harpo"} // nothing to tell
+	quiet := cells{rows.Host: "tula", rows.User: "harpo"} // nothing to report
 	t.Run("another host", func(t *testing.T) {
 		s := newStory(t)
 		s.run(tula)
 		s.silent(10)
 		s.silent(10, cells{rows.User: "harpo"})
 		s.silent(4, quiet)
-		s.told("groucho imapd on tula: over", quiet)
+		s.reports("groucho imapd on tula: over", quiet)
 	})
 	t.Run("silence", func(t *testing.T) {
 		s := newStory(t)
 		s.run(tula)
 		s.now = s.now.Add(24*time.Hour - 2*time.Minute)
 		s.silent(1)
-		same(t, s.told("groucho imapd on tula: over"), "\n        over groucho imapd\n        seen once, at Apr 25 00:18 -0500; nothing heard of tula since; peak 404\n")
+		same(t, s.reports("groucho imapd on tula: over"), "\n        over groucho imapd\n        seen once, at Apr 25 00:18 -0500; nothing heard of tula since; peak 404\n")
 	})
 	t.Run("broken", func(t *testing.T) {
 		s := newStory(t)
@@ -451,7 +451,7 @@ func TestToldLater(t *testing.T) {
 	s.mailer(false)
 	s.input(stream(harpo)) // nothing is new: it isn't tried each minute
 	s.now = s.now.Add(15 * time.Minute)
-	same(t, s.told("groucho imapd on moscow: over, 2123 killed, mail saved (and 1 more)", harpo), `
+	same(t, s.reports("groucho imapd on moscow: over, 2123 killed, mail saved (and 1 more)", harpo), `
         over groucho imapd
         lasted 3 minutes, from 00:18 -0500 to 00:21; peak 911
         2123 killed in 4 runs since 00:18
@@ -464,7 +464,7 @@ func TestToldLater(t *testing.T) {
         first seen 00:21, 74 minutes ago
 `)
 	s.silent(4)
-	s.told("harpo imapd on moscow: over")
+	s.reports("harpo imapd on moscow: over")
 	s.silent(5)
 	s.mailer(true)
 	run(kill)
@@ -485,7 +485,7 @@ func TestRetryPause(t *testing.T) {
 		t.Errorf("%d mails, reported %q", len(mails), problems)
 	}
 	s.now = s.now.Add(-time.Minute + time.Second)
-	s.told("404 groucho imapd on moscow", lasting)
+	s.reports("404 groucho imapd on moscow", lasting)
 }
 
 const retryPause = 20 * time.Second
@@ -609,7 +609,7 @@ func TestUnreadableState(t *testing.T) {
 	}
 }
 
-// TestDryRunTouchesNothing: it prints as if nothing had been told.
+// TestDryRunTouchesNothing: it prints as if nothing had been reported.
 func TestDryRunTouchesNothing(t *testing.T) {
 	s := newStory(t)
 	s.run(lasting)
@@ -662,7 +662,7 @@ func TestPages(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 
-	// Only pages: the other rows are told nobody.
+	// Only pages: the other rows are reported to nobody.
 	s = newStory(t)
 	s.o.PageTo, s.o.To = []string{"pager"}, nil
 	s.silent(2, lasting)
@@ -721,7 +721,7 @@ func FuzzState(f *testing.F) {
 		run(t, o, stream())
 		text, err := os.ReadFile(dir + "/mail")
 		if err != nil {
-			return // nothing to tell
+			return // nothing to report
 		}
 		for _, mail := range strings.SplitAfter(string(text), "\nFrom: ")[:1] {
 			checkSafe(t, mail)

@@ -119,8 +119,8 @@ func TestDiedThenDown(t *testing.T) {
 func TestKilledAllNow(t *testing.T) {
 	s := newStory(t)
 	s.run(killing())
-	s.silent(1, killing()) // summed, and not told yet
-	same(t, s.told("90 groucho imapd on moscow: 808 killed before, mail saved", with(lasting, rows.Count, 90, rows.Archived, "/a/new")), `
+	s.silent(1, killing()) // summed, and not reported yet
+	same(t, s.reports("90 groucho imapd on moscow: 808 killed before, mail saved", with(lasting, rows.Count, 90, rows.Archived, "/a/new")), `
           90 groucho imapd
         first seen 00:18 -0500, 2 minutes ago; peak 404
         808 killed in 2 runs since 00:18
@@ -130,7 +130,7 @@ func TestKilledAllNow(t *testing.T) {
 	s.mailer(true)
 	s.input(stream(killing()))
 	s.mailer(false)
-	same(t, s.told("80 groucho imapd on moscow: 404 killed before", with(lasting, rows.Count, 80)), `
+	same(t, s.reports("80 groucho imapd on moscow: 404 killed before", with(lasting, rows.Count, 80)), `
           80 groucho imapd
         first seen 00:18 -0500, 60 seconds ago; peak 404
         404 killed in 1 run since 00:18
@@ -143,7 +143,7 @@ func TestKilledAllNoLonger(t *testing.T) {
 	s.mailer(true)
 	s.input(stream(killing()))
 	s.mailer(false)
-	s.told("30 groucho imapd on moscow: 404 killed before", with(lasting, rows.Count, 30, rows.Actions, "log=20"))
+	s.reports("30 groucho imapd on moscow: 404 killed before", with(lasting, rows.Count, 30, rows.Actions, "log=20"))
 }
 
 // TestNoKillIsLost: not by a later one that got nobody.
@@ -161,7 +161,7 @@ func TestNoKillIsLost(t *testing.T) {
 		s.mailer(true)
 		s.input(stream(killing()))
 		s.mailer(false)
-		same(t, s.told(c.subject, c.next), `
+		same(t, s.reports(c.subject, c.next), `
          100 groucho imapd
         first seen 00:18 -0500, 60 seconds ago; peak 404
         404 killed in 1 run since 00:18
@@ -234,9 +234,9 @@ func TestPageNoLongerDue(t *testing.T) {
 		t.Fatalf("%d mails", n)
 	}
 	s.silent(56, with(lasting, rows.Count, 61))
-	s.told("61 groucho imapd on moscow", with(lasting, rows.Count, 61))
+	s.reports("61 groucho imapd on moscow", with(lasting, rows.Count, 61))
 
-	// A page that nobody took is still told, urgent as it was.
+	// A page that nobody took is still reported, urgent as it was.
 	s = newStory(t)
 	s.o.PageTo = []string{"pager"}
 	s.mailer(true)
@@ -249,7 +249,7 @@ func TestPageNoLongerDue(t *testing.T) {
 	}
 }
 
-// TestOnlyPages: what pages alone have told is told, and broken input is.
+// TestOnlyPages: what pages alone have reported is reported, and so is broken input.
 func TestOnlyPages(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
@@ -290,7 +290,7 @@ func TestAroundTheLimit(t *testing.T) {
 	s.silent(70, below) // it isn't worth one each hour
 	none := with(below, rows.Actions, "")
 	s.silent(4, none)
-	s.told("groucho imapd on moscow: over", none)
+	s.reports("groucho imapd on moscow: over", none)
 }
 
 // TestDamagedLine: the rest of the state stays, and a copy of all of it.
@@ -315,7 +315,7 @@ func TestClockJumps(t *testing.T) {
 		s.run(lasting)
 		s.now = s.now.AddDate(0, 0, days)
 		s.silent(4)
-		if body := s.told("groucho imapd on moscow: over"); strings.Contains(body, "nothing heard") {
+		if body := s.reports("groucho imapd on moscow: over"); strings.Contains(body, "nothing heard") {
 			t.Error(body)
 		}
 	}
@@ -328,7 +328,7 @@ func TestFailuresOfEachTool(t *testing.T) {
 	for i := range 12 {
 		s.run(with(lasting, rows.Errors, "mailarchive: held by "+strings.Repeat("x", i+1)))
 	}
-	s.told("404 groucho imapd on moscow: FAILED, mail NOT saved", with(lasting, rows.Errors, "killstorm: permission denied"))
+	s.reports("404 groucho imapd on moscow: FAILED, mail NOT saved", with(lasting, rows.Errors, "killstorm: permission denied"))
 }
 
 // frozen returns a program of these lines that no signal ends: it freezes itself. It

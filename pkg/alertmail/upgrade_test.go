@@ -40,7 +40,7 @@ storm,moscow,groucho,1001,,imapd,2000-04-25T04:47:02Z,2000-04-25T05:16:02Z,,30,0
 `)
 	s.silent(1, lasting)
 	s.silent(4)
-	same(t, s.told("groucho imapd on moscow: over, 5312 killed"), `
+	same(t, s.reports("groucho imapd on moscow: over, 5312 killed"), `
         over groucho imapd
         lasted 31 minutes, from Apr 24 23:47 -0500 to 00:18; peak 911
         5312 killed in 4 runs since Apr 24 23:48
