@@ -2,9 +2,9 @@ package account
 
 import (
 	"errors"
-	"io/fs"
+	"fmt"
+	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -12,59 +12,42 @@ import (
 // subuid is the file of subordinate uids, subuid(5). It is a variable for tests.
 var subuid = "/etc/subuid"
 
-// Subordinates are the uids that an account may give to processes in its own user
-// namespaces.
-type Subordinates struct {
-	own, others []uidRange
-	accounts    []uint32 // uids of own that belong to an account
+// mostSubuid is how much of /etc/subuid is read, in bytes.
+const mostSubuid = 16 << 20
+
+// A SubuidTable has the ranges of subordinate uids of all accounts, subuid(5).
+type SubuidTable struct{ ranges []ownedRange }
+
+type ownedRange struct {
+	account string // a name, or a uid in decimal
+	uidRange
 }
 
 type uidRange struct{ first, last uint32 }
 
 func (r uidRange) holds(uid uint32) bool { return r.first <= uid && uid <= r.last }
 
-// SubordinatesOf reads the subordinate uids of an account, of which there are none if
-// /etc/subuid doesn't exist. It passes over lines that aren't as subuid(5) has them.
-func SubordinatesOf(a Account) (s Subordinates, err error) {
-	text, err := os.ReadFile(subuid)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
+// ReadSubuid reads /etc/subuid. It passes over lines that are no range. Without such a
+// file there are none.
+func ReadSubuid() (t SubuidTable, err error) {
+	f, err := os.Open(subuid)
+	if errors.Is(err, os.ErrNotExist) {
+		return t, nil
 	}
 	if err != nil {
-		return s, err
+		return t, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, mostSubuid))
+	if len(text) == mostSubuid {
+		err = fmt.Errorf("%s: %d bytes or more", subuid, mostSubuid)
 	}
 	for line := range strings.Lines(string(text)) {
-		owner, r, ok := parseSubuid(strings.TrimSpace(line))
-		switch {
-		case !ok:
-		case owner == a.Name || owner == strconv.FormatUint(uint64(a.UID), 10):
-			s.own = append(s.own, r)
-		default:
-			s.others = append(s.others, r)
+		if account, r, ok := parseSubuid(strings.TrimSpace(line)); ok {
+			t.ranges = append(t.ranges, ownedRange{account, r})
 		}
 	}
-	if len(s.own) == 0 {
-		return Subordinates{}, nil
-	}
-	err = eachInFile(func(of Account) {
-		if in(s.own, of.UID) {
-			s.accounts = append(s.accounts, of.UID)
-		}
-	})
-	return s, err
-}
-
-// Any reports whether there are any.
-func (s Subordinates) Any() bool { return len(s.own) > 0 }
-
-// Hold reports whether a uid is a subordinate one of the account's, and of no other
-// account's, and isn't an account itself.
-func (s Subordinates) Hold(uid uint32) bool {
-	return in(s.own, uid) && !in(s.others, uid) && !slices.Contains(s.accounts, uid)
-}
-
-func in(ranges []uidRange, uid uint32) bool {
-	return slices.ContainsFunc(ranges, func(r uidRange) bool { return r.holds(uid) })
+	return t, err
 }
 
 // parseSubuid reads a line OWNER:FIRST:COUNT. Uid 0 is subordinate to nobody.
@@ -83,4 +66,34 @@ func parseSubuid(line string) (owner string, r uidRange, ok bool) {
 		return "", r, false
 	}
 	return words[0], uidRange{uint32(first), uint32(last)}, true
+}
+
+// Holds reports whether a uid lies in some account's range.
+func (t SubuidTable) Holds(uid uint32) bool {
+	for i := range t.ranges {
+		if t.ranges[i].holds(uid) {
+			return true
+		}
+	}
+	return false
+}
+
+// Owner returns the account in whose range a uid lies. There is none if ranges of two
+// accounts hold it, or if the name service doesn't know the account.
+func (t SubuidTable) Owner(uid uint32) (owner uint32, found bool) {
+	for i := range t.ranges {
+		r := &t.ranges[i]
+		if !r.holds(uid) {
+			continue
+		}
+		a, err := ByName(r.account)
+		if n, perr := strconv.ParseUint(r.account, 10, 32); errors.Is(err, ErrNone) && perr == nil {
+			a.UID, err = uint32(n), nil
+		}
+		if err != nil || found && a.UID != owner {
+			return 0, false
+		}
+		owner, found = a.UID, true
+	}
+	return owner, found
 }

@@ -2,40 +2,55 @@ package account
 
 import (
 	"os"
-	"path/filepath"
 	"testing"
 )
 
-func TestSubordinateUIDsAreOfExactlyOneAccount(t *testing.T) {
-	dir := t.TempDir()
-	defer func(a, b string) { subuid, passwd = a, b }(subuid, passwd)
-	subuid, passwd = filepath.Join(dir, "subuid"), filepath.Join(dir, "passwd")
-	write := func(path, text string) {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+func TestSubuidOwner(t *testing.T) {
+	services(t, file, ldap)
+	defer func(before string) { subuid = before }(subuid)
+	subuid = t.TempDir() + "/subuid"
+	const text = "groucho:100000:65536\n" +
+		"harpo:200000:65536\n" +
+		"4242:300000:10\n" + // a uid
+		"20231777:310000:10\n" + // an account whose name is digits
+		"groucho:320000:10\n1004:320005:10\n" + // one account twice
+		"zeppo:330000:10\n" + // no account
+		"harpo:165535:2\n" + // overlaps groucho's
+		"last:4294967290:5\n" +
+		"# x:400000:10\nnonsense\nharpo:400000\nharpo:-1:5\nharpo:400000:0\nharpo:400000:x\n:400000:10\nharpo:4294967290:7\nharpo:400000:10:1\nharpo: 400000:10\nharpo:0:10\n"
+	if err := os.WriteFile(subuid, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	write(passwd, "groucho:x:1001:1001::/home/groucho:/bin/sh\nmail:x:100500:8::/:/bin/false\n")
-	write(subuid, "# text\ngroucho:100000:65536\nharpo:165000:1000\n1001:300000:10\n\nx\ngroucho:0:5\ngroucho:7\ngroucho:4294967290:100\ngroucho:x:5\ngroucho:500:-1\n")
-	s, err := SubordinatesOf(Account{Name: "groucho", UID: 1001})
+	s, err := ReadSubuid()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for uid, want := range map[uint32]bool{
-		99999: false, 100000: true, 164999: true, 165535: false, 165000: false, 165536: false, // the last is harpo's
-		300000: true, 300009: true, 300010: false,
-		100500: false, // an account's
-		0:      false, 1: false, 500: false, 4294967290: false, 1001: false,
+	const none = ^uint32(0)
+	for uid, want := range map[uint32]uint32{
+		99999: none, 100000: 1004, 165534: 1004, 165535: none, 165536: 2000, 165537: none, 200000: 2000,
+		300009: 4242, 300010: none, 310000: 3501, 320000: 1004, 320005: 1004, 320012: 1004, 330000: none, 400000: none,
+		4294967289: none, 4294967290: 4294967294, 4294967295: none, 0: none, 1004: none,
 	} {
-		if got := s.Hold(uid); got != want {
-			t.Errorf("uid %d: %v", uid, got)
+		owner, found := s.Owner(uid)
+		if found != (want != none) || found && owner != want {
+			t.Errorf("%d: %d, %v; want %d", uid, owner, found, want)
 		}
 	}
-	if s, err := SubordinatesOf(Account{Name: "zeppo", UID: 9}); err != nil || s.Hold(100000) {
-		t.Errorf("zeppo: %v", err)
+	if !s.Holds(165535) || !s.Holds(330000) || s.Holds(400000) {
+		t.Error("which uids are of concern")
 	}
-	subuid = filepath.Join(dir, "none")
-	if s, err := SubordinatesOf(Account{Name: "groucho", UID: 1001}); err != nil || s.Hold(100000) {
+	if err := os.Truncate(subuid, mostSubuid); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadSubuid(); err == nil {
+		t.Error("no error for a file that isn't read to its end")
+	}
+	subuid += "/none"
+	if _, err := ReadSubuid(); err == nil {
+		t.Error("no error for a file that can't be opened")
+	}
+	subuid = t.TempDir() + "/none"
+	if s, err := ReadSubuid(); err != nil || s.Holds(0) {
 		t.Errorf("no file: %v", err)
 	}
 }
