@@ -1,10 +1,8 @@
 package killstorm
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"syscall"
 
@@ -107,10 +105,6 @@ func trimLimit(l rows.Limit) error {
 	return nil
 }
 
-// nobody is the uid of the account without rights, and of processes that have none in
-// a user namespace.
-const nobody = 65534
-
 // Protected are the users of --protect: by uid, so that no second name of theirs leads
 // to them, and by name, in case the name service doesn't know the uid, and for users
 // that titles name.
@@ -152,42 +146,10 @@ func (o Options) spares(t target) error {
 		return filter.Note("a protected user's processes are left alone")
 	case uid == 0 && !o.AllowRoot:
 		return filter.Note("root's processes are left alone")
-	case uid != 0 && isSystem(t.owner) && !o.AllowSystem && t.named == "":
+	case uid != 0 && t.owner.IsSystem() && !o.AllowSystem && t.named == "":
 		return filter.Note("a system account's processes are left alone")
 	}
 	return nil
-}
-
-// Uids that systemd gives to services for as long as they run, DynamicUser of
-// systemd.exec(5).
-const firstDynamic, lastDynamic = 61184, 65519
-
-// isSystem reports whether an account is the system's. A dynamic uid is, unless it
-// belongs to an account that lets its owner log in.
-func isSystem(a account.Account) bool {
-	if firstDynamic <= a.UID && a.UID <= lastDynamic {
-		known := a.Home != "" || a.Shell != ""
-		return !known || a.ForbidsLogin()
-	}
-	return a.UID < firstUserUID() || a.UID == nobody
-}
-
-// firstUserUID is UID_MIN of login.defs(5): accounts below it are the system's.
-func firstUserUID() uint32 {
-	const common = 1000
-	f, err := os.Open("/etc/login.defs")
-	if err != nil {
-		return common
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if words := strings.Fields(lines.Text()); len(words) >= 2 && words[0] == "UID_MIN" {
-			if n, err := rows.ParseNumber(words[1]); err == nil {
-				return uint32(n)
-			}
-		}
-	}
-	return common
 }
 
 // notSaved is the error of a row that was due for a copy of the mail which failed for

@@ -83,7 +83,7 @@ func (s speaker) say(t *testing.T, title string) {
 func TestSaysOtherwise(t *testing.T) {
 	uid := uint32(os.Geteuid())
 	if uid == 0 {
-		uid = nobody
+		uid = 65534
 	}
 	known, _ := account.ByUIDs([]uint32{uid})
 	if known[uid].Name == "" {

@@ -128,7 +128,7 @@ func TestTrimLeavesAloneWhatGivesUpItsUID(t *testing.T) {
 func TestTrimLeavesAloneWhatChangesItsTitle(t *testing.T) {
 	uid := uint32(os.Geteuid())
 	if uid == 0 {
-		uid = nobody
+		uid = 65534
 	}
 	known, _ := account.ByUIDs([]uint32{uid})
 	if known[uid].Name == "" {
