@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/rows"
 	"stormcheck/pkg/syslog"
@@ -27,7 +28,8 @@ func App() *cli.App {
        [--level LEVEL] [--name NAME] [--task TEXT] [--sendmail PATH]
        [--alertmanager URL]... [--alertmanager-token-file FILE]
        [--alertmanager-ca-file FILE] [--state FILE] [--repeat DUR] [--after N]
-       [--over-after N] [--context SOURCE]... [--context-window DUR]
+       [--over-after N] [--owner-to ADDR] [--owner-reply-to ADDR]
+       [--owner-text FILE] [--context SOURCE]... [--context-window DUR]
        [--metrics FILE] [--log FILE] [-n]
 alertmail --test [OPTION]...`,
 		Flags: []cli.Flag{
@@ -47,6 +49,9 @@ alertmail --test [OPTION]...`,
 			&cli.StringFlag{Name: "repeat", Usage: "with --state: repeat a storm that lasts each `DUR` (default after 1h, 4h, then daily; 0: in every run)"},
 			&cli.StringFlag{Name: "after", Usage: "with --state: report what was there in `N` runs in a row (default 1)"},
 			&cli.StringFlag{Name: "over-after", Usage: "with --state: a storm is over after `N` runs without it (default 5)"},
+			&cli.StringFlag{Name: "owner-to", Usage: "with --state: mail the owner of an account of which processes were ended, at `ADDR` with {user}, or {name} and {domain}, in it"},
+			&cli.StringFlag{Name: "owner-reply-to", Usage: "the owner asks `ADDR`"},
+			&cli.StringFlag{Name: "owner-text", Usage: "the owner's mail is the text in `FILE`"},
 			&cli.StringSliceFlag{Name: "context", Usage: "show lines about each row from `SOURCE`, a log file or journal; repeatable"},
 			&cli.StringFlag{Name: "context-window", Usage: "show lines of the last `DUR` (default 10m)"},
 			&cli.StringFlag{Name: "metrics", Usage: "keep counters for node_exporter's textfile collector in `FILE`"},
@@ -88,6 +93,9 @@ func run(c *cli.Context, env filter.Env) error {
 		Now:    time.Now,
 		Report: env.Report,
 		Stderr: c.App.ErrWriter,
+
+		Accounts: account.ByName,
+
 		Syslog: syslog.Socket,
 	}
 	for _, flag := range []string{"to", "page-to"} {
@@ -117,6 +125,9 @@ func run(c *cli.Context, env filter.Env) error {
 		{"metrics", "", &o.Metrics},
 		{"alertmanager-token-file", "", &o.Alertmanagers.TokenFile},
 		{"alertmanager-ca-file", "", &o.Alertmanagers.CAFile},
+		{"owner-to", "", &o.Owners.To},
+		{"owner-reply-to", "", &o.Owners.ReplyTo},
+		{"owner-text", "", &o.Owners.Text},
 	} {
 		if *text.to, err = filter.Text(c, text.flag, text.byDefault); err != nil {
 			return err
@@ -126,6 +137,9 @@ func run(c *cli.Context, env filter.Env) error {
 		return err
 	}
 	if err := pacing(c, &o); err != nil {
+		return err
+	}
+	if err := owners(c, o); err != nil {
 		return err
 	}
 	if o.Window, err = filter.Duration(c, "context-window", 10*time.Minute); err != nil {
@@ -245,6 +259,28 @@ func pacing(c *cli.Context, o *Options) (err error) {
 		if *number.to == 0 {
 			return filter.Usagef("--%s: must be 1 or more", number.flag)
 		}
+	}
+	return nil
+}
+
+// owners refuses flags of the owner's mail that don't fit.
+func owners(c *cli.Context, o Options) error {
+	for _, flag := range []string{"owner-reply-to", "owner-text"} {
+		if c.IsSet(flag) && o.Owners.To == "" {
+			return filter.Usagef("--%s: needs --owner-to", flag)
+		}
+	}
+	switch {
+	case o.Owners.To == "":
+		return nil
+	case o.State == "":
+		return filter.Usagef("--owner-to: needs --state")
+	case o.Owners.ReplyTo == "":
+		return filter.Usagef("--owner-to: needs --owner-reply-to")
+	case !isAddress(o.Owners.ReplyTo):
+		return filter.Usagef("--owner-reply-to: %q is not an address", o.Owners.ReplyTo)
+	case !o.Owners.fits():
+		return filter.Usagef("--owner-to: %q is not an address with {user}, or {name} and {domain}, in it", o.Owners.To)
 	}
 	return nil
 }

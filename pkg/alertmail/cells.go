@@ -163,6 +163,15 @@ func (d *delivery) fields() []field {
 		{"failing_since", (*moment)(&d.failing)}, {"tried", (*moment)(&d.tried)}, {"said", (*moment)(&d.said)},
 		{"hour_from", (*moment)(&d.pace.from)}, {"hour_sent", (*number)(&d.pace.sent)},
 		{"last_sent", (*moment)(&d.pace.last)}, {"waited", (*yes)(&d.pace.waited)},
+		{"withheld", (*number)(&d.withheld)},
+	}
+}
+
+// fields are what the state file keeps of an owner, in columns of others.
+func (o *owner) fields() []field {
+	return []field{
+		{"user", (*text)(&o.user)}, {"uid", (*text)(&o.uid)},
+		{"made", (*moment)(&o.made)}, {"message", (*quoted)(&o.message)},
 	}
 }
 
@@ -176,13 +185,14 @@ var columns = []string{
 	"alert_news", "alert_sending", "alert_taken", "alert_count",
 	"id", "message", "made", "tries", "failing_since", "tried", "said",
 	"mail_repeats", "page_repeats", "alert_repeats", "hour_from", "hour_sent", "last_sent", "waited",
-	"mail_state", "mail_of", "counts", "names", "names_in_all",
+	"mail_state", "mail_of", "counts", "names", "names_in_all", "withheld",
 }
 
 // What a line of the state file is about, besides the delivery of a way.
 const (
 	aStorm     = "storm"
 	aBreakdown = "input"
+	anOwner    = "account"
 )
 
 // encode returns the lines of the state file.
@@ -199,6 +209,9 @@ func (m *memory) encode() (lines [][]string) {
 		if d := &m.deliveries[w]; !d.isBlank() {
 			line(way(w).String(), d.fields())
 		}
+	}
+	for _, o := range m.owners {
+		line(anOwner, o.fields())
 	}
 	for _, b := range m.breakdowns {
 		line(aBreakdown, b.fields())
@@ -219,9 +232,9 @@ func decode(lines [][]string) (m memory, err error) {
 		}
 	}
 	for _, t := range m.topics() { // what no message is about isn't on its way
-		for w := range m.deliveries {
+		for w := range numWays {
 			if m.deliveries[w].phase == idle {
-				t.went().way(way(w)).turnBack()
+				t.went().way(w).turnBack()
 			}
 		}
 	}
@@ -259,6 +272,12 @@ func (m *memory) decodeLine(cells []string) error {
 			return err
 		}
 		m.breakdowns = append(m.breakdowns, b)
+	case cells[0] == anOwner:
+		o := &owner{}
+		if err := set(o.fields()); err != nil {
+			return err
+		}
+		m.owners = append(m.owners, o)
 	default:
 		return fmt.Errorf("%q is nothing that is kept", cells[0])
 	}

@@ -36,6 +36,9 @@ type delivery struct {
 	tried   time.Time // last, in vain
 	said    time.Time // when a failure was last reported
 	pace    pace
+	// withheld is how many mails to owners were not sent: of byOwner those that the
+	// administrator doesn't know of, of byMail those that its message counts.
+	withheld int64
 }
 
 // restored returns the delivery that the state file describes: without the time of a
@@ -55,7 +58,7 @@ func (d delivery) restored() delivery {
 
 // isBlank reports whether there is nothing to remember.
 func (d *delivery) isBlank() bool {
-	return d.id == "" && d.message == "" && d.failing.IsZero() && d.tried.IsZero() && d.said.IsZero() && d.pace == (pace{})
+	return d.id == "" && d.message == "" && d.failing.IsZero() && d.tried.IsZero() && d.said.IsZero() && d.pace == (pace{}) && d.withheld == 0
 }
 
 // retryPause is how long a mailer is left alone that has just failed, lest one that
@@ -203,6 +206,9 @@ func (a *alerter) advance(f *findings) {
 			a.failed = true
 		}
 	}
+	if kept {
+		a.sendToOwner()
+	}
 }
 
 // compose makes the message that is due, if there is one.
@@ -219,9 +225,13 @@ func (a *alerter) compose(c *channel) {
 	if due.total == 0 {
 		return
 	}
-	d.phase, d.id, d.made, d.tried = composed, a.newID(c), a.Now(), time.Time{}
+	kind := "stormcheck"
+	if c.way == byPage {
+		kind += ".page"
+	}
+	d.phase, d.id, d.made, d.tried = composed, a.newID(kind), a.Now(), time.Time{}
 	m := a.message(c, due, d.id)
-	d.text = m.body()
+	d.text, d.withheld = m.body(), m.withheld
 	if d.message = d.text; len(c.to) > 0 {
 		d.message = string(m.mail(c.to))
 	}
@@ -231,16 +241,15 @@ func (a *alerter) compose(c *channel) {
 func (a *alerter) message(c *channel, due digest, id string) message {
 	m := newMessage(a.Options, due, a.Now())
 	m.id, m.page = id, c.way == byPage
+	if c.way == byMail {
+		m.withheld = a.memory.deliveries[byOwner].withheld
+	}
 	m.excerpts = a.excerpts(m)
 	return m
 }
 
 // newID returns a Message-ID that no other message has.
-func (a *alerter) newID(c *channel) string {
-	kind := "stormcheck"
-	if c.way == byPage {
-		kind += ".page"
-	}
+func (a *alerter) newID(kind string) string {
 	return fmt.Sprintf("<%s.%d.%d@%s>", kind, a.Now().UnixNano(), a.PID, a.Host)
 }
 

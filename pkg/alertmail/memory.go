@@ -14,7 +14,8 @@ import (
 type memory struct {
 	storms     []*storm
 	breakdowns []*breakdown
-	deliveries [numWays]delivery
+	owners     []*owner
+	deliveries [numDeliveries]delivery
 }
 
 // mostStorms is how many storms a memory holds; of more, the worst. They take about
@@ -211,6 +212,10 @@ func (m *memory) taken(w way, settles bool, now time.Time) {
 			r.news = 0 // it is repeated with all that lasts
 		}
 	}
+	if w == byMail {
+		known := &m.deliveries[byOwner].withheld
+		*known = max(0, *known-m.deliveries[w].withheld)
+	}
 	pace := m.deliveries[w].pace
 	pace.note(now)
 	m.deliveries[w] = delivery{pace: pace}
@@ -223,6 +228,7 @@ func (m *memory) forget(channels []*channel, now time.Time) {
 			d.pace = pace{}
 		}
 	}
+	m.forgetOwners(now)
 	isDone := func(c *course) bool {
 		for _, channel := range channels {
 			if r := c.way(channel.way); r.news != 0 || r.sending != 0 {

@@ -30,6 +30,7 @@ type message struct {
 	now      time.Time
 	id       string     // its Message-ID
 	page     bool       // the summary alone
+	withheld int64      // mails to owners that were not sent
 	excerpts [][]string // of logs, below each of the worst
 	face     *clockFace
 }
@@ -81,6 +82,9 @@ func (m message) text() string {
 	}
 	if more := m.total - int64(len(m.worst)); more > 0 {
 		fmt.Fprintf(&b, "\n%sand %s\n", indent, counted(more, "more row", "s"))
+	}
+	if m.withheld > 0 {
+		fmt.Fprintf(&b, "\n%s%s\n", indent, m.withholding())
 	}
 	return b.String() + m.next()
 }

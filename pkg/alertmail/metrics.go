@@ -33,7 +33,7 @@ var counters = []struct {
 	{remainTotal, "", "Processes that remained after a kill, summed over the kills.", nil},
 	{archivedTotal, "", "Copies of mail files that were made.", nil},
 	{errorsTotal, "tool", "What went wrong with rows, by the tool that said so.", []string{"mailarchive", "killstorm"}},
-	{untakenTotal, "way", "Times that a message wasn't taken.", []string{"mail", "page", "alertmanager"}},
+	{untakenTotal, "way", "Times that a message wasn't taken.", wayNames[:]},
 }
 
 // counts are what has been counted and isn't in the file yet: by metric and the

@@ -79,6 +79,7 @@ stormcheck_errors_total{tool="mailarchive"} 0
 # TYPE stormcheck_untaken_messages_total counter
 stormcheck_untaken_messages_total{way="alertmanager"} 0
 stormcheck_untaken_messages_total{way="mail"} 0
+stormcheck_untaken_messages_total{way="owner"} 0
 stormcheck_untaken_messages_total{way="page"} 0
 # HELP stormcheck_last_run_timestamp_seconds When the last run ended that could read all its input, since 1970.
 # TYPE stormcheck_last_run_timestamp_seconds gauge

@@ -14,12 +14,12 @@ import (
 
 // mail returns the message as a mailer takes it.
 func (m message) mail(to []string) []byte {
-	return envelope(m.From, to, m.summary(), m.now, m.id, strings.Join(m.threads(), "\n "), m.body())
+	return envelope(m.From, "", to, m.summary(), m.now, m.id, strings.Join(m.threads(), "\n "), m.body())
 }
 
 // envelope returns a mail with the line ends of Unix. It is marked as nothing that a
 // program should answer: RFC 3834, 5, and what older programs and Exchange look at.
-func envelope(from string, to []string, subject string, now time.Time, id, references, text string) []byte {
+func envelope(from, replyTo string, to []string, subject string, now time.Time, id, references, text string) []byte {
 	encoding := "7bit"
 	if strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) {
 		text, encoding = quotedPrintable(text), "quoted-printable"
@@ -27,6 +27,7 @@ func envelope(from string, to []string, subject string, now time.Time, id, refer
 	var b bytes.Buffer
 	for _, field := range [][2]string{
 		{"From", from},
+		{"Reply-To", replyTo},
 		{"To", strings.Join(to, ",\n ")},
 		{"Subject", encodedWords(subject)},
 		{"Date", now.Format(time.RFC1123Z)},

@@ -93,11 +93,14 @@ const (
 	byMail way = iota
 	byPage
 	byAlert
-	numWays
+	numWays // to report a topic
+	// byOwner reports no topic: it is the mail to the owner of an account.
+	byOwner       = numWays
+	numDeliveries = numWays + 1
 )
 
 // wayNames stand in metrics and in the state file.
-var wayNames = [numWays]string{"mail", "page", "alertmanager"}
+var wayNames = [numDeliveries]string{"mail", "page", "alertmanager", "owner"}
 
 func (w way) String() string { return wayNames[w] }
 

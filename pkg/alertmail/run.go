@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
@@ -41,6 +42,9 @@ type Options struct {
 	Repeats   []time.Duration
 	After     int64 // runs in a row with a storm after which it is reported
 	OverAfter int64 // whole runs without a storm, and it is over
+
+	Owners   Owners                                // how owners of accounts get mail
+	Accounts func(string) (account.Account, error) // the name service: the account of a name
 
 	Context []string      // logs whose last lines about a row are shown; "journal" is the journal
 	Window  time.Duration // how old such a line may be
@@ -86,6 +90,7 @@ func Run(o Options, in io.Reader, out io.Writer) error {
 type alerter struct {
 	Options
 	out    io.Writer
+	text   string // of a mail to an owner, with places
 	log    filter.Log
 	counts counts // nil without --metrics
 	found  findings
@@ -96,6 +101,7 @@ type alerter struct {
 	settled  *sync.Cond // inFlight is 0
 	inFlight int        // messages that a mailer or an Alertmanager has
 	mailing  bool       // the mailer runs: one at a time
+	serving  bool       // another mailer has a mail to an owner
 	channels []*channel
 	memory   *memory      // with a state, nil while no message is in flight and no run ends
 	table    *state.Table // the state, nil if it can't be had
@@ -103,6 +109,7 @@ type alerter struct {
 	repost   bool         // alerts were to be posted while others were in flight
 	reported bool         // a run has ended
 	ending   bool         // the input has: no message waits for another
+	ended    time.Time    // when
 	failed   bool         // something wasn't taken, which may have been reported before
 }
 
@@ -110,6 +117,14 @@ func newAlerter(o Options, out io.Writer) *alerter {
 	a := &alerter{Options: o, out: out}
 	a.settled = sync.NewCond(&a.mutex)
 	a.channels = a.newChannels()
+	a.text = ownerText
+	if o.Owners.Text != "" {
+		text, err := readOwnerText(o.Owners.Text)
+		if err == nil {
+			a.text = text
+		}
+		a.check(err)
+	}
 	if !a.remembers() {
 		a.memory = new(memory)
 	}
@@ -304,7 +319,7 @@ func (a *alerter) remembers() bool { return a.State != "" && !a.DryRun }
 // are delivered or not taken. In a standing pipe the header behind the last snapshot
 // is none itself.
 func (a *alerter) end() {
-	a.ending = true
+	a.ending, a.ended = true, time.Now()
 	if a.Each && a.reported && a.found.rows == 0 && a.found.isWhole() {
 		a.flush()
 		if a.remembers() {
@@ -331,6 +346,7 @@ func (a *alerter) endRun(last bool) {
 	if a.remembers() {
 		a.recall()
 		a.memory.learn(&f, a.Node, a.rules(), a.Now())
+		a.composeToOwners(&f)
 		a.save() // before anything that takes time
 	} else {
 		a.collect(&f)

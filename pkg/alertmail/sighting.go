@@ -42,8 +42,9 @@ type latest struct {
 	started rows.Number
 	parent  rows.Parentage
 	oldest  time.Time
-	churns  bool   // a limit on started is reached
-	due     string // names of its actions, separated by blanks
+	churns  bool       // a limit on started is reached
+	ended   rows.Limit // that at which killstorm ended processes, if it did
+	due     string     // names of its actions, separated by blanks
 	// What killstorm did, unknown if it did nothing to this row.
 	killed, remaining rows.Number
 	unsure            bool // killstorm failed at something, or left some alone
@@ -103,6 +104,7 @@ func newSighting(record *rows.Record) sighting {
 	var oldest rows.Timestamp
 	_ = oldest.UnmarshalCSV(record.Get(rows.Oldest))
 	s.oldest = oldest.Time
+	s.ended = endedAt(record)
 	s.mail, s.mailOf = record.Mail()
 	s.acted = s.killed.Known || s.remaining.Known
 	s.peak, s.total = s.count, s.killed.N
@@ -110,6 +112,20 @@ func newSighting(record *rows.Record) sighting {
 		s.due = withWord(s.due, rows.ActionPage) // somebody must know that this mail is lost
 	}
 	return s
+}
+
+// endedAt returns the limit at which killstorm ends processes of the row, or has ended
+// the oldest.
+func endedAt(record *rows.Record) rows.Limit {
+	isTrimmed := func(m rows.Message) bool {
+		_, _, _, trimmed := rows.ParseTrimmed(m.Text)
+		return trimmed && m.Tool == killstorm
+	}
+	limit, kills, _ := rows.FindAction(record.Get(rows.Actions), rows.ActionKill)
+	if !kills || slices.ContainsFunc(record.Messages(rows.Notes), isTrimmed) {
+		limit, _, _ = rows.FindAction(record.Get(rows.Actions), rows.ActionTrim)
+	}
+	return limit
 }
 
 // isUnsure reports whether killstorm failed at something, or left some processes alone.

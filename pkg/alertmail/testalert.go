@@ -29,7 +29,7 @@ func Test(o Options, out func(string)) (taken bool) {
 			continue
 		}
 		id := fmt.Sprintf("<stormcheck.test.%s.%d.%d@%s>", way.name, now.UnixNano(), o.PID, o.Host)
-		mail := envelope(o.From, way.to, summary, now, id, "", way.text)
+		mail := envelope(o.From, "", way.to, summary, now, id, "", way.text)
 		note(way.name+" to "+strings.Join(way.to, " "), o.mailer(way.to, mail))
 	}
 	if len(o.Alertmanagers.URLs) > 0 {

@@ -300,7 +300,7 @@ func (o *overview) waiting() {
 			}
 			return ""
 		}
-		if !slices.Contains([]string{"mail", "page", "alertmanager"}, cell("what")) || cell("failing_since") == "" {
+		if !slices.Contains([]string{"mail", "page", "alertmanager", "owner"}, cell("what")) || cell("failing_since") == "" {
 			continue
 		}
 		since, _ := time.Parse(time.RFC3339, cell("failing_since"))
