@@ -8,15 +8,17 @@ import (
 	"time"
 )
 
-// The message that alertmail(8) shows is one that alertmail's tests hold it to.
-func TestManMessage(t *testing.T) {
-	mail, err := os.ReadFile("../testdata/mail/killed.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, body, _ := strings.Cut(string(mail), "\n\n")
-	if shown := recipe(t, "alertmail.8", "STORM ALERT") + "\n"; shown != body {
-		t.Errorf("the page shows\n%s; want\n%s", shown, body)
+// The messages that alertmail(8) shows are those that alertmail's tests hold it to.
+func TestManMessages(t *testing.T) {
+	for file, text := range map[string]string{"killed": "STORM ALERT", "owner": "Processes of your account"} {
+		mail, err := os.ReadFile("../testdata/mail/" + file + ".txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, body, _ := strings.Cut(string(mail), "\n\n")
+		if shown := recipe(t, "alertmail.8", text) + "\n"; shown != body {
+			t.Errorf("the page shows\n%s; want\n%s", shown, body)
+		}
 	}
 }
 
@@ -38,8 +40,8 @@ func TestAlertmailRecipes(t *testing.T) {
 	for _, line := range submatches(`(?m)^\.Dl (.*)$`, manPage(t, "alertmail.8")) {
 		lines = append(lines, k.place(line))
 	}
-	if shown := len(displays(t, "alertmail.8")); len(lines) != 2 || shown != 4 {
-		t.Fatalf("%d lines and %d displays; want 2, and a message and 3", len(lines), shown)
+	if shown := len(displays(t, "alertmail.8")); len(lines) != 2 || shown != 6 {
+		t.Fatalf("%d lines and %d displays; want 2, and two messages and 4", len(lines), shown)
 	}
 	printed(lines[0], "150 groucho imapd on ", "\nURGENT:\n")
 	printed(lines[1], "To: root,\n ops@example.org\n", "150 groucho imapd on ")
@@ -53,5 +55,9 @@ func TestAlertmailRecipes(t *testing.T) {
 	if again := k.read("mail"); again != "" {
 		t.Errorf("no news is mailed:\n%s", again)
 	}
+	for _, stage := range []string{"mailarchive", "killstorm"} {
+		k.write("bin/"+stage, "#!/bin/sh\nexec cat\n") // nothing is ended here
+	}
+	printed(k.recipe("--owner-to"))
 	printed(k.recipe("PIKT"), "PIKT ALERT\n", "    ProcNumChkUrgent\n", "        Report unusually high numbers of per-user procs.\n")
 }

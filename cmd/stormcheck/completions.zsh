@@ -94,6 +94,9 @@ alertmail)
 		'(--repeat)--repeat[with --state: repeat a storm that lasts each DUR (default after 1h, 4h, then daily; 0: in every run)]:DUR:' \
 		'(--after)--after[with --state: report what was there in N runs in a row (default 1)]:N:' \
 		'(--over-after)--over-after[with --state: a storm is over after N runs without it (default 5)]:N:' \
+		'(--owner-to)--owner-to[with --state: mail the owner of an account of which processes were ended, at ADDR with {user}, or {name} and {domain}, in it]:ADDR:' \
+		'(--owner-reply-to)--owner-reply-to[the owner asks ADDR]:ADDR:' \
+		'(--owner-text)--owner-text[the owner'\''s mail is the text in FILE]:FILE:_files' \
 		'*--context[show lines about each row from SOURCE, a log file or journal; repeatable]:SOURCE:' \
 		'(--context-window)--context-window[show lines of the last DUR (default 10m)]:DUR:' \
 		'(--metrics)--metrics[keep counters for node_exporter'\''s textfile collector in FILE]:FILE:_files' \
