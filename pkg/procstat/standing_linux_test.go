@@ -121,7 +121,11 @@ func goesOn(t *testing.T, cmd *exec.Cmd, out *bufio.Reader, problems *strings.Bu
 	}
 	cmd.Process.Signal(syscall.SIGTERM)
 	go io.Copy(io.Discard, out)
-	if err := cmd.Wait(); err != nil { // also if beats were skipped
+	err := cmd.Wait()
+	// Another test's process may be of an account that isn't known yet, and without a
+	// free slot nobody can be asked.
+	unasked := strings.Contains(problems.String(), "procstat: name service: no answer within 2s\n")
+	if err != nil && !(unasked && cmd.ProcessState.ExitCode() == 1) {
 		t.Errorf("%v, %q", err, problems)
 	}
 }
