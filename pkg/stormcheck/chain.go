@@ -22,8 +22,9 @@ import (
 type chain struct {
 	stages    []stage
 	processes []*process
-	out       *os.File // what the last filter writes; nil if a stage was not started
-	unstarted string   // which was not, and why
+	out       *os.File        // what the last filter writes; nil if a stage was not started
+	tapped    <-chan struct{} // closed when the tap has all that it gets; nil without one
+	unstarted string          // which was not, and why
 }
 
 // startChain starts the stages in their order. tap, if there is one, is given what
@@ -53,7 +54,7 @@ func startChainFrom(in int, stages []stage, tap io.Writer, report func(string)) 
 			break
 		}
 		if i == 0 && tap != nil {
-			if in, err = tee(in, tap); err != nil {
+			if in, c.tapped, err = tee(in, tap); err != nil {
 				c.unstarted = err.Error()
 				break
 			}
@@ -138,20 +139,23 @@ func (c *chain) group() int {
 	return c.processes[0].pid
 }
 
-// tee returns a pipe into which is copied what is read from in, for tap too.
-func tee(in int, tap io.Writer) (next int, err error) {
+// tee returns a pipe into which is copied what is read from in, for tap too, and a
+// channel that is closed at the end of that.
+func tee(in int, tap io.Writer) (next int, ended <-chan struct{}, err error) {
 	var ends [2]int
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
 		unix.Close(in)
-		return -1, fmt.Errorf("pipe: %w", err)
+		return -1, nil, fmt.Errorf("pipe: %w", err)
 	}
+	done := make(chan struct{})
 	from, to := os.NewFile(uintptr(in), "rows"), os.NewFile(uintptr(ends[1]), "rows")
 	go func() {
 		_, _ = io.Copy(io.MultiWriter(to, tap), from)
 		from.Close()
 		to.Close()
+		close(done)
 	}()
-	return ends[0], nil
+	return ends[0], done, nil
 }
 
 // signal sends a signal to all stages that have not ended.

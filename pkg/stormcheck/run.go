@@ -185,7 +185,8 @@ func (r *runner) once() int {
 	m.in.Close()
 	w.until(m.ended())
 	w.until(c.ended())
-	if r.dry {
+	if c.tapped != nil {
+		<-c.tapped
 		seen.print(os.Stdout, relay.rows)
 	}
 	return max(r.status(c, m), w.status())
