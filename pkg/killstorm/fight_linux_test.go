@@ -203,7 +203,7 @@ func TestFileSystemThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
 		dead.user.Name, well.user.Name = "groucho", "harpo"
 		f := fight{killer: k, storms: []*storm{dead, well}}
 		for turn := range 2 {
-			f.forAll(time.Now(), "no answer", func(s *storm) []error {
+			f.forAll(time.Now().Add(5*time.Second), "no answer", func(s *storm) []error {
 				if s == dead {
 					<-stuck
 				}

@@ -133,7 +133,9 @@ func TestTitlesNotInTime(t *testing.T) {
 			if own == 0 && len(reports) == 0 && titlesTake > 0 {
 				break
 			}
-			if want := fmt.Sprintf("%d process titles not read within -1ns: counted as their account's", own); own > 0 && strings.Join(reports, "") == want {
+			var late int64 // one may have been read before the clock was
+			_, err = fmt.Sscanf(strings.Join(reports, "\n"), "%d process titles not read within -1ns: counted as their account's", &late)
+			if err == nil && len(reports) == 1 && late <= own && late >= own-1 {
 				break
 			}
 			if own > 0 || patience == 0 {
