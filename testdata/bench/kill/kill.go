@@ -3,14 +3,13 @@
 //	setsid -w go run ./testdata/bench kill [RUNS [CASE]]
 //	setsid -w go run ./testdata/bench cron [RUNS [CASE]]
 //
-// kill compares killstorm with other killers, cron the whole check, started as cron does.
-// It must be root. CASE is one of the four storms, 1 to 4. Each run (5 of each, in turn)
-// is a PID namespace of its own, in which
-// testdata/bench/c/storm.c makes a storm under a uid of its own, in the same session as
-// who has to end it, so that no scheduling by session comes to help. A watcher at
-// real-time priority counts, and gives up after 40 seconds; with it the namespace ends.
-// Printed are the seconds from exec until nobody was alive for one full second:
-// median, worst, how many were lost, and each.
+// kill compares killstorm with other killers, cron the whole check, started as cron
+// does. Root runs it. CASE is one of the four storms, 1 to 4. Each run (5 of each, in
+// turn) is a PID namespace of its own, in which testdata/bench/c/storm.c makes a storm
+// under a uid of its own, in the same session as the killer, so that no scheduling by
+// session helps. A watcher at real-time priority counts, and gives up after 40 seconds;
+// with it the namespace ends. Printed are the seconds from exec until nobody was alive
+// for one full second: median, worst, how many were lost, and each.
 package kill
 
 import (
