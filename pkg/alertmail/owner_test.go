@@ -227,7 +227,8 @@ func TestOneOwnerMailADay(t *testing.T) {
 	}
 }
 
-// TestTwentyOwnerMailsAnHour in all. Those of whom the most were ended come first.
+// TestTwentyOwnerMailsAnHour: in all, and the accounts with the most ended processes
+// come first.
 func TestTwentyOwnerMailsAnHour(t *testing.T) {
 	s := newOwnerStory(t)
 	var all []cells

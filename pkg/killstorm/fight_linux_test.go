@@ -105,11 +105,7 @@ func TestToldBefore(t *testing.T) {
 // Where there is no time left a lock is tried for all the same, and missed aloud.
 func TestPastDeadline(t *testing.T) {
 	uid := who(t)
-	path, hold := box(t, uid)
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	must(err)
-	defer f.Close()
-	must(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	_, hold := lockedBox(t, uid)
 	storm := victims(t, 3, uid, "plain", name("5"), nil)
 	b, s := ready(t, uid, name("5"), func(k *killer) { k.Hold, k.HoldTimeout = hold, time.Second })
 	b.deadline = time.Now().Add(-time.Hour)
@@ -122,11 +118,7 @@ func TestPastDeadline(t *testing.T) {
 // After a grace those who have come meanwhile are killed, and so there is a lock.
 func TestHoldAfterGrace(t *testing.T) {
 	uid := who(t)
-	path, hold := box(t, uid)
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	must(err)
-	defer f.Close()
-	must(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	path, hold := lockedBox(t, uid)
 	victims(t, 2, uid, "plain", name("6"), nil)
 	cells, _ := run1(t, due(uid, name("6"), "2"), func(o *Options) {
 		o.Signal, o.Grace, o.Hold, o.HoldTimeout = syscall.SIGTERM, 10*time.Second, hold, time.Millisecond

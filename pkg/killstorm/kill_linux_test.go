@@ -612,6 +612,16 @@ func box(t *testing.T, uid uint32) (path string, hold []mailbox.Template) {
 	return path, []mailbox.Template{template}
 }
 
+// lockedBox makes a mailbox of uid's that is locked until the test ends.
+func lockedBox(t *testing.T, uid uint32) (path string, hold []mailbox.Template) {
+	path, hold = box(t, uid)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(err)
+	t.Cleanup(func() { f.Close() })
+	must(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	return path, hold
+}
+
 // tryLock tries for the lock that a mail program writes under.
 func tryLock(t *testing.T, path string) (free bool) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -654,11 +664,7 @@ func TestHold(t *testing.T) {
 // Who locks the mailbox for good doesn't keep his storm.
 func TestHoldDenied(t *testing.T) {
 	uid := who(t)
-	path, hold := box(t, uid)
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	must(err)
-	defer f.Close()
-	must(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	path, hold := lockedBox(t, uid)
 	storm := victims(t, 3, uid, "plain", name("1"), nil)
 	begin := time.Now()
 	cells, reported := run1(t, due(uid, name("1"), "3"), func(o *Options) { o.Hold, o.HoldTimeout = hold, 300*time.Millisecond })

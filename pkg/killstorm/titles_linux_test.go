@@ -78,27 +78,32 @@ func (s speaker) say(t *testing.T, title string) {
 	}
 }
 
-// The word on which somebody is stopped isn't the one on which he is killed: who says
-// another name when he has stopped goes on.
-func TestSaysOtherwise(t *testing.T) {
-	uid := uint32(os.Geteuid())
-	if uid == 0 {
+// imapTitles returns an account whose titles say for whom a process works.
+func imapTitles(t *testing.T) (uid uint32, owner account.Account, table *titles.Table) {
+	t.Helper()
+	if uid = uint32(os.Geteuid()); uid == 0 {
 		uid = 65534
 	}
 	known, _ := account.ByUIDs([]uint32{uid})
-	if known[uid].Name == "" {
+	if owner = known[uid]; owner.Name == "" {
 		t.Skipf("uid %d has no account", uid)
 	}
-	comm := name("t")
-	table, faults := titles.Parse("titles.csv", "account,proc,title\n"+known[uid].Name+",*,^imap (?P<user>.*)$\n")
+	table, faults := titles.Parse("titles.csv", "account,proc,title\n"+owner.Name+",*,^imap (?P<user>.*)$\n")
 	if len(faults) > 0 || table.Resolve() != nil {
 		t.Fatal(faults)
 	}
+	return uid, owner, table
+}
+
+// The word on which somebody is stopped isn't the one on which he is killed: who says
+// another name when he has stopped goes on.
+func TestSaysOtherwise(t *testing.T) {
+	uid, owner, table := imapTitles(t)
+	comm := name("t")
 	fickle, honest := speaks(t, uid, comm, "imap groucho"), speaks(t, uid, comm, "imap groucho")
 	other, silent := speaks(t, uid, comm, "imap harpo"), speaks(t, uid, comm, "imapd")
 
 	b := fight{killer: newKiller(Options{}), byUID: map[uint32][]*storm{}}
-	owner := known[uid]
 	s := &storm{target: target{user: mailbox.User{UID: uid}, owner: owner, comm: comm, people: true, table: table, named: "groucho"}, index: map[id]int{}}
 	s.naming = naming{table: table, owner: owner, comm: comm}
 	b.storms, b.byUID[uid], b.visit = []*storm{s}, []*storm{s}, func(_ int, p *proc.Process) { b.meet(p) }

@@ -10,13 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/mailbox"
 	"stormcheck/pkg/rows"
-	"stormcheck/pkg/titles"
 )
 
 // trimmed chooses among processes of a storm that is trimmed to fewer than limit at
@@ -126,25 +122,14 @@ func TestTrimLeavesAloneWhatGivesUpItsUID(t *testing.T) {
 // A title that says after the choice that the row is about its process chooses it no
 // more, be the process old or new.
 func TestTrimLeavesAloneWhatChangesItsTitle(t *testing.T) {
-	uid := uint32(os.Geteuid())
-	if uid == 0 {
-		uid = 65534
-	}
-	known, _ := account.ByUIDs([]uint32{uid})
-	if known[uid].Name == "" {
-		t.Skipf("uid %d has no account", uid)
-	}
+	uid, owner, table := imapTitles(t)
 	comm := name("f")
-	table, faults := titles.Parse("titles.csv", "account,proc,title\n"+known[uid].Name+",*,^imap (?P<user>.*)$\n")
-	if len(faults) > 0 || table.Resolve() != nil {
-		t.Fatal(faults)
-	}
 	all := []speaker{speaks(t, uid, comm, "imap harpo")}
 	for range 3 {
 		all = append(all, speaks(t, uid, comm, "imap groucho"))
 	}
 	b, err := newFight(newKiller(Options{Now: time.Now, Timeout: time.Minute}), []*storm{{
-		target: target{user: mailbox.User{UID: uid}, owner: known[uid], comm: comm, people: true, table: table, named: "groucho"},
+		target: target{user: mailbox.User{UID: uid}, owner: owner, comm: comm, people: true, table: table, named: "groucho"},
 		goal:   endOldest, due: &filter.Due{Lesser: rows.Limit{Count: 3}},
 	}}, time.Now().Add(time.Minute))
 	must(err)
@@ -213,11 +198,7 @@ func TestTrimEndsTheOldestOnly(t *testing.T) {
 // A polite trim locks the mailbox twice, and says once that it couldn't.
 func TestTrimNotesALockOnce(t *testing.T) {
 	uid := who(t)
-	path, hold := box(t, uid)
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	must(err)
-	defer f.Close()
-	must(unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	path, hold := lockedBox(t, uid)
 	storm := victims(t, 3, uid, "plain", name("g"), nil)
 	cells, reported := run1(t, trimRow(uid, name("g"), "trim=3"), func(o *Options) {
 		o.Signal, o.Grace, o.Hold, o.HoldTimeout = syscall.SIGTERM, time.Minute, hold, time.Millisecond

@@ -15,11 +15,7 @@ import (
 // newCount returns a churn that receives nothing, with a parent, PID 7.
 func newCount(t *testing.T) (*churn, *proc.Table) {
 	t.Helper()
-	table, err := proc.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(table.Close)
+	table := openTable(t)
 	c := &churn{table: table, index: map[churnKey]uint16{}, ofUID: map[uint32]int{}}
 	for i := range c.names {
 		c.free = append(c.free, uint16(churnNames-1-i))
@@ -133,10 +129,10 @@ func TestChurnOfRealProcesses(t *testing.T) {
 		t.Skip(err)
 	}
 	events.Close()
-	cmd, out, problems := procstat(t, "--every 200ms --churn --no-realtime --host h --min 50", nil)
+	cmd, out, problems := procstat(t, "--every 200ms --churn --no-realtime --host h --min 20", nil)
 	snapshot(t, out)
 	snapshot(t, out)
-	const loops = 100
+	const loops = 30 // in less than a minute, on a busy machine too
 	dir := t.TempDir()
 	churned := fmt.Sprint("churn", os.Getpid())
 	program := dir + "/" + churned
@@ -147,13 +143,13 @@ func TestChurnOfRealProcesses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text, err := exec.Command("sh", "-c", "i=0; while [ $i -lt 100 ]; do "+program+" 0.05; i=$((i + 1)); done").CombinedOutput(); err != nil {
+	if text, err := exec.Command("sh", "-c", fmt.Sprintf("i=0; while [ $i -lt %d ]; do %s 0.05; i=$((i + 1)); done", loops, program)).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		for _, row := range snapshot(t, out) {
 			cells := strings.Split(strings.TrimSpace(row), ",")
-			if cells[4] == churned && cells[5] == "0" && cells[11] == "100" && strings.HasPrefix(cells[9], "100:") {
+			if cells[4] == churned && cells[5] == "0" && cells[11] == fmt.Sprint(loops) && strings.HasPrefix(cells[9], fmt.Sprint(loops, ":")) {
 				cmd.Process.Kill()
 				return
 			}

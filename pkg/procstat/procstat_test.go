@@ -488,14 +488,21 @@ func TestCaptured(t *testing.T) {
 	}
 }
 
-// The name service's silence is told, and rows come out with the uid. Two uids of
-// one name stay two rows.
-func TestNames(t *testing.T) {
+// openTable returns this machine's process table.
+func openTable(t *testing.T) *proc.Table {
+	t.Helper()
 	table, err := proc.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer table.Close()
+	t.Cleanup(table.Close)
+	return table
+}
+
+// The name service's silence is reported, and rows come out with the uid. Two uids of
+// one name stay two rows.
+func TestNames(t *testing.T) {
+	table := openTable(t)
 	var reports []string
 	o := Options{Min: 1, Now: time.Now, Report: func(err error) { reports = append(reports, err.Error()) }}
 	silent := errors.New("no answer")

@@ -133,7 +133,7 @@ func goesOn(t *testing.T, cmd *exec.Cmd, out *bufio.Reader, problems *strings.Bu
 // When nothing new can be started it goes on.
 func TestStandingWithoutFreeSlots(t *testing.T) {
 	other := &syscall.SysProcAttr{}
-	if os.Geteuid() == 0 { // whom no limit of processes binds
+	if os.Geteuid() == 0 { // root may have any number of processes
 		other.Credential = &syscall.Credential{Uid: 54321, Gid: 54321}
 	}
 	cmd, out, problems := procstat(t, "--every 10ms", func(cmd *exec.Cmd) { cmd.SysProcAttr = other })

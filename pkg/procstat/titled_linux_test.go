@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"stormcheck/pkg/account"
-	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
 	"stormcheck/pkg/titles"
 )
@@ -64,17 +63,14 @@ func speaking(t *testing.T, all int) (comm, owner string, table *titles.Table) {
 func TestTitlesAreNoLabelsOfMetrics(t *testing.T) {
 	const all = 20
 	comm, owner, table := speaking(t, all)
-	processes, err := proc.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer processes.Close()
+	processes := openTable(t)
 	for _, least := range []int64{1, 1e6} { // metrics count all processes whatever --min says
 		o := Options{Min: least, Host: "moscow", Now: time.Now, Titles: table, Metrics: t.TempDir() + "/x.prom"}
 		var found scan
 		for deadline, late := time.Now().Add(time.Minute), error(errors.New("not tried")); late != nil; {
 			late = nil
 			o.Report = func(err error) { late = err } // a title or a name was not there in time
+			var err error
 			if found, err = o.fromTable(processes, &speakers{titles: table, report: o.Report}, account.ByUIDs); err != nil {
 				t.Fatal(err)
 			}
@@ -103,11 +99,7 @@ func TestTitlesAreNoLabelsOfMetrics(t *testing.T) {
 func TestTitlesNotInTime(t *testing.T) {
 	const all = 20
 	comm, owner, table := speaking(t, all)
-	processes, err := proc.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer processes.Close()
+	processes := openTable(t)
 	defer func(before time.Duration) { titlesTake = before }(titlesTake)
 	for _, titlesTake = range []time.Duration{time.Minute, -1} {
 		for patience := 200; ; patience-- {
