@@ -161,9 +161,9 @@ func (a *alerter) composeToOwners(f *findings) {
 	}
 }
 
-// sendToOwner hands the next mail over that is to be sent to an owner, while no other
-// one is. The administrator's mails don't wait for it. After the end of input none is
-// begun any more when the time of one mailer is over; the next run sends the rest.
+// sendToOwner gives the next mail to an owner to a mailer, one at a time. The
+// administrator's mails don't wait for it. It starts none later than a mailer's deadline
+// after the end of input; the next run sends the rest.
 func (a *alerter) sendToOwner() {
 	d := &a.memory.deliveries[byOwner]
 	next := slices.IndexFunc(a.memory.owners, (*owner).waits)

@@ -61,7 +61,7 @@ func Prepare(args []string) {
 		return name == noRealtime && (!given || yes && err == nil)
 	}
 	if slices.ContainsFunc(args, normal) {
-		proc.NormalPriority() // stormcheck starts it at its own
+		proc.NormalPriority() // stormcheck starts it at a raised one
 	} else {
 		proc.RaisePriority()
 	}

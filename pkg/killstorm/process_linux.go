@@ -64,7 +64,7 @@ func (p *process) touched() bool { return p.stage == frozen || p.sent != 0 }
 // alive reports whether it lives after the sweep, as far as killstorm knows.
 func (p *process) alive(sweep int) bool { return p.stage != gone && (p.sweep == sweep || p.touched()) }
 
-// ends reports whether it is to be ended.
+// ends reports whether killstorm ends it.
 func (p *process) ends() bool { return p.claim == ours && !p.spared }
 
 // remains reports whether it lives after the sweep, and should have ended.

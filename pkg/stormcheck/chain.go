@@ -218,8 +218,8 @@ func (c *chain) failures(stopped string) (all []failure) {
 		}
 		f := failure{process: p, name: p.name, status: p.failure(), cause: p.errors.cause()}
 		ours := p.tool != ""
-		f.unfit = ours && p.status.ExitStatus() == 2 && !p.errors.summary().crash
 		fault := p.errors.summary()
+		f.unfit = ours && p.status.ExitStatus() == 2 && !fault.crash
 		f.effect = p.lostReader() ||
 			ours && p.status.ExitStatus() == 1 && !fault.others && (fault.noReader || fault.noInput && len(all) > 0)
 		f.lost = !ours || p.status.ExitStatus() != 1 || fault.noReader
