@@ -20,6 +20,7 @@ import (
 
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/internal/testproc"
 	"stormcheck/pkg/mailbox"
 	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
@@ -434,29 +435,7 @@ func TestRealtime(t *testing.T) {
 
 // With no free slot for a thread or a process it does its work.
 func TestFullTable(t *testing.T) {
-	dir := ""
-	for _, top := range []string{"/sys/fs/cgroup/pids", "/sys/fs/cgroup"} { // version 1, version 2
-		d := fmt.Sprintf("%s/killstorm-test-%d-%d", top, os.Getppid(), time.Now().UnixNano())
-		if os.Mkdir(d, 0o755) != nil {
-			continue
-		}
-		t.Cleanup(func() {
-			for range 200 { // until the processes in it are reaped
-				if os.Remove(d) == nil {
-					return
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
-			t.Errorf("%s is left", d)
-		})
-		if _, err := os.Stat(d + "/pids.max"); err == nil {
-			dir = d
-			break
-		}
-	}
-	if dir == "" {
-		t.Skip("no control group with a limit of processes can be made here")
-	}
+	group := testproc.NewGroup(t)
 	const uid = 65534 // one for whom nobody has to be asked
 	storm := victims(t, 40, uid, "plain", name("g"), nil)
 	cmd, in, out, problems := start(t, []string{"--allow-system"}, nil)
@@ -466,8 +445,7 @@ func TestFullTable(t *testing.T) {
 			t.Fatal("it makes no threads")
 		}
 	}
-	must(os.WriteFile(dir+"/cgroup.procs", []byte(strconv.Itoa(cmd.Process.Pid)), 0))
-	must(os.WriteFile(dir+"/pids.max", []byte("1"), 0))
+	group.Full(t, cmd.Process.Pid)
 	io.WriteString(in, fresh(due(uid, name("g"), "40")))
 	in.Close()
 	if err := cmd.Wait(); err != nil || !strings.HasSuffix(out.String(), ",40,0,killstorm: no mailbox to lock,\n") || living(storm) != 0 {

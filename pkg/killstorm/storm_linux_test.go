@@ -1,7 +1,6 @@
 package killstorm
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -21,31 +20,18 @@ import (
 
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/internal/testproc"
 )
 
 // TestMain puts all tests into a PID namespace of their own where it can, so that
 // no mistake ends anybody else; and this binary is the victims, too.
 func TestMain(m *testing.M) {
+	testproc.Play()
 	if role, told := os.LookupEnv("KILLSTORM_ROLE"); told {
 		play(role)
 		return
 	}
-	unshare := []string{"--pid", "--fork", "--kill-child", "--mount-proc"}
-	if os.Geteuid() != 0 {
-		unshare = append(unshare, "--user", "--map-current-user")
-	}
-	if os.Getpid() == 1 {
-		_, _ = syscall.Setsid() // else its group would be outside of the namespace
-	}
-	if os.Getpid() == 1 || exec.Command("unshare", append(unshare, "true")...).Run() != nil {
-		os.Exit(m.Run())
-	}
-	cmd := exec.Command("unshare", append(append(unshare, "/proc/self/exe"), os.Args[1:]...)...)
-	cmd.Args[len(unshare)+1] = os.Args[0]
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil {
-		os.Exit(max(1, cmd.ProcessState.ExitCode()))
-	}
+	testproc.Main(m)
 }
 
 // play is what a victim does until its input ends or a minute is over.
@@ -55,7 +41,7 @@ func play(role string) {
 		Prepare(os.Args)
 		filter.Main(App())
 	}
-	must(os.WriteFile("/proc/self/comm", []byte(name+"\x00"), 0))
+	testproc.Rename(name)
 	switch role {
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
@@ -79,13 +65,12 @@ func play(role string) {
 			must(syscall.Setresuid(54321, 54321, 54321))
 		}()
 	case "spawner": // never lets the number of its children fall
-		must(os.WriteFile("/proc/self/comm", []byte("spawner"), 0))
+		testproc.Rename("spawner")
+		fmt.Println("ready")
 		for range 4 {
 			go func() {
 				for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
-					cmd := exec.Command("/proc/self/exe")
-					cmd.Env = append(os.Environ(), "KILLSTORM_ROLE=quiet "+name)
-					_ = cmd.Run()
+					_ = testproc.Self(uint32(os.Geteuid()), "KILLSTORM_ROLE=quiet "+name).Run()
 				}
 			}()
 		}
@@ -95,7 +80,7 @@ func play(role string) {
 		fmt.Println("ready")
 		go func() {
 			for n := 0; ; n++ {
-				must(os.WriteFile("/proc/self/comm", []byte([]string{"other", name}[n%2]+"\x00"), 0))
+				testproc.Rename([]string{"other", name}[n%2])
 				time.Sleep(time.Millisecond)
 			}
 		}()
@@ -108,8 +93,7 @@ func play(role string) {
 		time.Sleep(10 * time.Second)
 		return
 	}
-	fmt.Println("ready")
-	io.Copy(io.Discard, os.Stdin)
+	testproc.Serve()
 }
 
 func init() {
@@ -151,29 +135,11 @@ func name(suffix string) string { return fmt.Sprintf("s%d%s", os.Getppid()%10000
 func victims(t *testing.T, n int, uid uint32, role, name string, change func(*exec.Cmd)) (all []*exec.Cmd) {
 	t.Helper()
 	for range n {
-		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), "KILLSTORM_ROLE="+role+" "+name, "GORACE=atexit_sleep_ms=10")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		if os.Geteuid() == 0 {
-			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
-		}
+		cmd := testproc.Self(uid, "KILLSTORM_ROLE="+role+" "+name)
 		if change != nil {
 			change(cmd)
 		}
-		cmd.Stderr = os.Stderr
-		in, err := cmd.StdinPipe()
-		must(err)
-		out, err := cmd.StdoutPipe()
-		must(err)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { in.Close(); cmd.Process.Kill(); cmd.Wait() })
-		if role != "spawner" {
-			if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-				t.Fatalf("%q, %v", line, err)
-			}
-		}
+		testproc.Start(t, cmd)
 		all = append(all, cmd)
 	}
 	return all

@@ -3,18 +3,16 @@ package killstorm
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/account"
+	"stormcheck/pkg/internal/testproc"
 	"stormcheck/pkg/mailbox"
 	"stormcheck/pkg/proc"
 	"stormcheck/pkg/titles"
@@ -32,6 +30,7 @@ func speak() {
 	must(err)
 	memory, err := os.OpenFile("/proc/self/mem", os.O_WRONLY, 0)
 	must(err)
+	fmt.Println("ready")
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		title := make([]byte, end-start)
 		copy(title, in.Text())
@@ -41,41 +40,14 @@ func speak() {
 	}
 }
 
-// A speaker is a victim that says what it is told to.
-type speaker struct {
-	*exec.Cmd
-	in  io.Writer
-	out *bufio.Reader
-}
-
-// speaks starts one.
-func speaks(t *testing.T, uid uint32, comm, title string) speaker {
+// speaks starts a victim with that title, that takes each line for its title.
+func speaks(t *testing.T, uid uint32, comm, title string) *testproc.Process {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
+	cmd := testproc.Self(uid, "KILLSTORM_ROLE=speaker "+comm)
 	cmd.Args = []string{strings.Repeat("x", 200)}
-	cmd.Env = append(os.Environ(), "KILLSTORM_ROLE=speaker "+comm, "GORACE=atexit_sleep_ms=10")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if os.Geteuid() == 0 {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
-	}
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	must(err)
-	out, err := cmd.StdoutPipe()
-	must(err)
-	must(cmd.Start())
-	t.Cleanup(func() { in.Close(); cmd.Process.Kill(); cmd.Wait() })
-	s := speaker{cmd, in, bufio.NewReader(out)}
-	s.say(t, title)
+	s := testproc.Start(t, cmd)
+	s.Write(t, title)
 	return s
-}
-
-func (s speaker) say(t *testing.T, title string) {
-	t.Helper()
-	fmt.Fprintln(s.in, title)
-	if line, err := s.out.ReadString('\n'); line != "ready\n" {
-		t.Fatalf("%q, %v", line, err)
-	}
 }
 
 // imapTitles returns an account whose titles say for whom a process works.
@@ -113,17 +85,17 @@ func TestSaysOtherwise(t *testing.T) {
 	defer b.table.Close()
 
 	must(b.sweep())
-	fickle.say(t, "imap harpo")
+	fickle.Write(t, "imap harpo")
 	if stopped, _ := b.stop(); stopped != 2 {
 		t.Errorf("%d stopped; want the two that said so", stopped)
 	}
-	for _, one := range []speaker{fickle, honest} {
+	for _, one := range []*testproc.Process{fickle, honest} {
 		for patience := 0; state(one.Process.Pid) != "T" && patience < 1000; patience++ {
 			time.Sleep(time.Millisecond)
 		}
 	}
 	b.send(unix.SIGKILL)
-	for _, one := range []speaker{fickle, honest} {
+	for _, one := range []*testproc.Process{fickle, honest} {
 		if got := state(one.Process.Pid); got != "T" {
 			t.Errorf("before it was looked at again: %s", got)
 		}
@@ -136,8 +108,8 @@ func TestSaysOtherwise(t *testing.T) {
 	if err := honest.Wait(); err == nil {
 		t.Error("the one who says so is spared")
 	}
-	fickle.say(t, "imap groucho") // it goes on, and listens
-	for what, one := range map[string]speaker{"another's": other, "one that says nothing": silent} {
+	fickle.Write(t, "imap groucho") // it goes on, and listens
+	for what, one := range map[string]*testproc.Process{"another's": other, "one that says nothing": silent} {
 		if got := state(one.Process.Pid); got != "S" && got != "R" {
 			t.Errorf("%s: %s", what, got)
 		}
@@ -157,7 +129,7 @@ func TestSaysOtherwise(t *testing.T) {
 	if len(own) != 1 || own[0] != silent.Process.Pid {
 		t.Errorf("the account's own: %v; want %d", own, silent.Process.Pid)
 	}
-	silent.say(t, "imapd") // nobody is left frozen
+	silent.Write(t, "imapd") // nobody is left frozen
 }
 
 // Processes of an interpreter end by the program that their titles name, and no others
@@ -171,7 +143,7 @@ func TestEndsByTheProgramThatTitlesName(t *testing.T) {
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
-	all := map[string][]speaker{}
+	all := map[string][]*testproc.Process{}
 	for title, n := range map[string]int{"node /opt/mcp.js --key secret": 6, "node /opt/web.js": 5, "node /opt/a.js": 1, "node": 1} {
 		for range n {
 			all[title] = append(all[title], speaks(t, uid, comm, title))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/internal/testproc"
 	"stormcheck/pkg/mailbox"
 	"stormcheck/pkg/rows"
 )
@@ -124,7 +125,7 @@ func TestTrimLeavesAloneWhatGivesUpItsUID(t *testing.T) {
 func TestTrimLeavesAloneWhatChangesItsTitle(t *testing.T) {
 	uid, owner, table := imapTitles(t)
 	comm := name("f")
-	all := []speaker{speaks(t, uid, comm, "imap harpo")}
+	all := []*testproc.Process{speaks(t, uid, comm, "imap harpo")}
 	for range 3 {
 		all = append(all, speaks(t, uid, comm, "imap groucho"))
 	}
@@ -145,8 +146,8 @@ func TestTrimLeavesAloneWhatChangesItsTitle(t *testing.T) {
 	if s.live() != 3 {
 		t.Errorf("the row is about %d; want 3", s.live())
 	}
-	all[0].say(t, "imap groucho")
-	all[4].say(t, "imap groucho")
+	all[0].Write(t, "imap groucho")
+	all[4].Write(t, "imap groucho")
 	must(b.sweep())
 	freeze(b)
 	for i, one := range all {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"stormcheck/pkg/internal/testproc"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -102,7 +104,7 @@ func TestNoAttributes(t *testing.T) {
 	}
 	cmd := s.command("--min-free", "0")
 	var out []byte
-	if err := denied(unix.SYS_FSETXATTR, unix.EOPNOTSUPP, func() { out, _ = cmd.CombinedOutput() }); err != nil {
+	if err := testproc.Denied(unix.SYS_FSETXATTR, unix.EOPNOTSUPP, func() { out, _ = cmd.CombinedOutput() }); err != nil {
 		t.Skipf("seccomp: %v", err)
 	}
 	if !strings.Contains(string(out), ",mailarchive: access list not copied: operation not supported,\n") {

@@ -9,15 +9,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/internal/testproc"
 	"stormcheck/pkg/mailbox"
 )
 
@@ -74,7 +73,7 @@ func notmpfile(t *testing.T, f func()) {
 	defer func(was int) { unnamed = was }(unnamed)
 	unnamed = unix.O_DIRECTORY
 	const flags = 16 + 2*8 // where seccomp_data has openat's third argument, seccomp(2)
-	if err := filtered([]unix.SockFilter{
+	if err := testproc.Filtered([]unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 3, K: unix.SYS_OPENAT},
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: flags},
@@ -84,37 +83,6 @@ func notmpfile(t *testing.T, f func()) {
 	}, f); err != nil {
 		t.Skipf("seccomp: %v", err)
 	}
-}
-
-// denied runs f, which starts a process to which the kernel answers system call nr
-// with errno.
-func denied(nr uint32, errno unix.Errno, f func()) error {
-	return filtered([]unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: nr},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
-	}, f)
-}
-
-// filtered runs f on a thread with a filter for system calls, which those that are
-// started from it get too.
-func filtered(program []unix.SockFilter, f func()) (err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with its filter
-		err = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-		if err == nil {
-			err = unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER,
-				uintptr(unsafe.Pointer(&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})), 0, 0)
-		}
-		if err == nil {
-			f()
-		}
-	}()
-	<-done
-	return err
 }
 
 // eachWay runs f with the two ways to make a file.

@@ -6,10 +6,11 @@ import (
 	"io"
 	"os"
 	"os/user"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"stormcheck/pkg/internal/testproc"
 
 	"golang.org/x/sys/unix"
 )
@@ -336,7 +337,7 @@ func TestManyRowsBehindOneThatHangs(t *testing.T) {
 
 // With no free slot in the process table, just when it is needed, it goes on.
 func TestFullProcessTable(t *testing.T) {
-	group := fullGroup(t)
+	group := testproc.NewGroup(t)
 	account, err := user.LookupId("1") // not by its number alone, for which another program is asked
 	if err != nil {
 		t.Skip(err)
@@ -358,10 +359,7 @@ func TestFullProcessTable(t *testing.T) {
 	if line, err := lines.ReadString('\n'); line != header {
 		t.Fatal(line, err)
 	}
-	s.try(os.WriteFile(group+"/cgroup.procs", []byte(strconv.Itoa(cmd.Process.Pid)), 0))
-	current, err := os.ReadFile(group + "/pids.current")
-	s.try(err)
-	s.try(os.WriteFile(group+"/pids.max", []byte(strings.TrimSpace(string(current))), 0))
+	group.Full(t, cmd.Process.Pid)
 	for n := range 30 {
 		at := time.Now().Add(-time.Duration(n) * time.Second).UTC().Format(time.RFC3339)
 		_, err := io.WriteString(in, strings.Replace(due(account.Username, "1"), "2000-04-25T05:17:02Z", at, 1))
@@ -372,28 +370,4 @@ func TestFullProcessTable(t *testing.T) {
 	}
 	in.Close()
 	s.try(cmd.Wait())
-}
-
-// fullGroup makes a control group with a limit of processes, of version 1 or 2.
-func fullGroup(t *testing.T) string {
-	for _, top := range []string{"/sys/fs/cgroup/pids", "/sys/fs/cgroup"} {
-		dir := fmt.Sprintf("%s/mailarchive-test-%d", top, os.Getpid())
-		if os.Mkdir(dir, 0o755) != nil {
-			continue
-		}
-		t.Cleanup(func() {
-			for range 1000 { // until the processes in it are reaped
-				if os.Remove(dir) == nil {
-					return
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
-			t.Errorf("%s is left", dir)
-		})
-		if _, err := os.Stat(dir + "/pids.max"); err == nil {
-			return dir
-		}
-	}
-	t.Skip("no control group with a limit of processes can be made here")
-	return ""
 }

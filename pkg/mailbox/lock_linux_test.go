@@ -1,10 +1,8 @@
 package mailbox
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -13,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"stormcheck/pkg/internal/testproc"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,29 +46,19 @@ func TestMain(m *testing.M) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	fmt.Println("held")
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	testproc.Serve()
 }
 
 // hold starts a process that holds the lock and returns its PID and what ends it.
 func hold(t *testing.T, kind, path string) (pid int, end func()) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), "MAILBOX_HOLD="+kind+" "+path, "GORACE=atexit_sleep_ms=10")
-	in, err := cmd.StdinPipe()
-	try(t, err)
-	out, err := cmd.StdoutPipe()
-	try(t, err)
-	try(t, cmd.Start())
+	p := testproc.Start(t, testproc.Self(uint32(os.Geteuid()), "MAILBOX_HOLD="+kind+" "+path))
 	end = sync.OnceFunc(func() {
-		in.Close()
-		_ = cmd.Wait()
+		p.End()
+		_ = p.Wait()
 	})
 	t.Cleanup(end)
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
-		t.Fatalf("%s: %q, %v", kind, line, err)
-	}
-	return cmd.Process.Pid, end
+	return p.Process.Pid, end
 }
 
 // gone returns the PID of a process that has ended.

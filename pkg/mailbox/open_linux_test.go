@@ -6,39 +6,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
-	"unsafe"
+
+	"stormcheck/pkg/internal/testproc"
 
 	"golang.org/x/sys/unix"
 )
-
-// denied runs f where the kernel answers system call nr with errno, as in a
-// container with a filter, or on an old kernel.
-func denied(nr uint32, errno unix.Errno, f func()) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with its filter
-		program := []unix.SockFilter{
-			{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the call's number, seccomp(2)
-			{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: nr},
-			{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
-			{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
-		}
-		err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-		if err == nil {
-			err = unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER,
-				uintptr(unsafe.Pointer(&unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]})), 0, 0)
-		}
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
-	return <-done
-}
 
 // ways are the ways to open, each to be as safe as the others.
 var ways = map[string]func(t *testing.T, template Template, u User) (*os.File, error){
@@ -49,7 +24,7 @@ var ways = map[string]func(t *testing.T, template Template, u User) (*os.File, e
 
 func without(errno unix.Errno) func(t *testing.T, template Template, u User) (*os.File, error) {
 	return func(t *testing.T, template Template, u User) (f *os.File, err error) {
-		if err := denied(unix.SYS_OPENAT2, errno, func() { f, err = template.Open(u) }); err != nil {
+		if err := testproc.Denied(unix.SYS_OPENAT2, errno, func() { f, err = template.Open(u) }); err != nil {
 			t.Skipf("seccomp: %v", err)
 		}
 		return f, err

@@ -1,13 +1,12 @@
 package proc
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	ps "github.com/mitchellh/go-ps"
+
+	"stormcheck/pkg/internal/testproc"
 )
 
 // rest is a stat line behind the name: state, ppid 4, pgrp 5, flags, 20 threads, 22 start.
@@ -108,52 +109,32 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
-// TestMain makes this binary a process of a given name where it is told to be one:
-// it says so and waits until its input ends.
+// TestMain makes this binary a victim, one under another uid than it was started with,
+// or one that is stuck.
 func TestMain(m *testing.M) {
-	if path, told := os.LookupEnv("PROC_TEST_STUCK"); told {
-		stick(path)
-		return
-	}
-	if name, told := os.LookupEnv("PROC_TEST_NAME"); told {
-		if err := os.WriteFile("/proc/self/comm", []byte(name+"\x00"), 0); err != nil {
+	testproc.Play()
+	if uid, is := os.LookupEnv("PROC_TEST_UID"); is {
+		number, err := strconv.Atoi(uid)
+		if err == nil {
+			err = syscall.Setuid(number)
+		}
+		if err != nil {
 			panic(err)
 		}
-		var uid int
-		if _, err := fmt.Sscan(os.Getenv("PROC_TEST_UID"), &uid); err == nil {
-			if err := syscall.Setuid(uid); err != nil {
-				panic(err)
-			}
-		}
-		fmt.Println("ready")
-		io.Copy(io.Discard, os.Stdin)
+		testproc.Serve()
+		return
+	}
+	if path, told := os.LookupEnv("PROC_TEST_STUCK"); told {
+		stick(path)
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// start starts a process of that name. stop ends it and, once wait was called,
-// reaps it.
-func start(t *testing.T, name string) (cmd *exec.Cmd, stop func()) {
+// start starts a process of that name with the tests' own uid.
+func start(t *testing.T, name string) *testproc.Process {
 	t.Helper()
-	cmd = exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), "PROC_TEST_NAME="+name, "GORACE=atexit_sleep_ms=10")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("%q, %v", line, err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	return cmd, func() { in.Close() }
+	return testproc.Start(t, testproc.Victim(uint32(os.Geteuid()), name))
 }
 
 // scan returns a copy of the table, by PID.
@@ -189,7 +170,7 @@ func scan(t *testing.T) map[int]Process {
 func TestScan(t *testing.T) {
 	want := map[int]string{}
 	for _, name := range hostile {
-		cmd, _ := start(t, name)
+		cmd := start(t, name)
 		want[cmd.Process.Pid] = name
 	}
 	before, err := ps.Processes()
@@ -199,7 +180,7 @@ func TestScan(t *testing.T) {
 	all := scan(t)
 	for pid, name := range want {
 		p, seen := all[pid]
-		if !seen || string(p.Comm) != name || p.PPID != os.Getpid() || p.UID != uint32(os.Geteuid()) || p.PGID != syscall.Getpgrp() {
+		if !seen || string(p.Comm) != name || p.PPID != os.Getpid() || p.UID != uint32(os.Geteuid()) || p.PGID != pid {
 			t.Errorf("%q: seen %v, %+v, comm %q", name, seen, p, p.Comm)
 		}
 		if !p.Recent(Now()) || p.Recent(Now()+61*ticksPerSecond) {
@@ -235,8 +216,7 @@ func TestEffectiveUID(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: changes uid")
 	}
-	t.Setenv("PROC_TEST_UID", "54321")
-	cmd, _ := start(t, "imapd")
+	cmd := testproc.Start(t, testproc.Self(0, "PROC_TEST_UID=54321"))
 	info, err := os.Stat(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
 	if err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 {
 		t.Errorf("its files don't belong to root: %v", err)
@@ -261,8 +241,8 @@ func TestEffectiveUID(t *testing.T) {
 }
 
 func TestZombie(t *testing.T) {
-	cmd, stop := start(t, "imapd")
-	stop()
+	cmd := start(t, "imapd")
+	cmd.End()
 	for range 1000 {
 		p := scan(t)[cmd.Process.Pid]
 		if p.Zombie {
@@ -298,7 +278,7 @@ func TestHandle(t *testing.T) {
 	}
 	defer table.Close()
 	for _, name := range hostile {
-		cmd, _ := start(t, name)
+		cmd := start(t, name)
 		h, err := table.Process(cmd.Process.Pid)
 		if err != nil {
 			t.Fatal(err)
@@ -360,10 +340,10 @@ func TestHandleOfThread(t *testing.T) {
 // script there.
 func inNamespaces(t *testing.T, test, script string) (output string) {
 	t.Helper()
-	if err := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "true").Run(); err != nil {
+	if os.Geteuid() != 0 || !testproc.CanUnshare() {
 		t.Skip("needs root: makes namespaces")
 	}
-	cmd := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec", script, os.Args[0])
+	cmd := exec.Command("unshare", append(testproc.Unshare(), "sh", "-ec", script, os.Args[0])...)
 	cmd.Env = append(os.Environ(), "PROC_TEST_INSIDE="+test, "GORACE=atexit_sleep_ms=10")
 	text, err := cmd.CombinedOutput()
 	if err != nil {

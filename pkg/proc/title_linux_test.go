@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,43 +14,20 @@ import (
 	"time"
 	"unsafe"
 
+	"stormcheck/pkg/internal/testproc"
+
 	"golang.org/x/sys/unix"
 )
 
 // titled starts a process whose arguments, its own name first, are those.
 func titled(t *testing.T, uid int, args ...string) Process {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
+	cmd := testproc.Victim(uint32(uid), "imap")
 	cmd.Args = args
-	cmd.Env = append(os.Environ(), "PROC_TEST_NAME=imap", "GORACE=atexit_sleep_ms=10")
-	if os.Geteuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
-	} else {
+	if os.Geteuid() != 0 {
 		uid = os.Geteuid()
 	}
-	return begin(t, cmd, uint32(uid))
-}
-
-// begin starts a process that says when it is ready and ends with its input.
-func begin(t *testing.T, cmd *exec.Cmd, uid uint32) Process {
-	t.Helper()
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close(); cmd.Process.Kill(); cmd.Wait() })
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("%q, %v", line, err)
-	}
-	return Process{PID: cmd.Process.Pid, UID: uid, Start: 1}
+	return Process{PID: testproc.Start(t, cmd).Process.Pid, UID: uint32(uid), Start: 1}
 }
 
 // readTitles returns the titles of processes by index.
@@ -176,10 +152,8 @@ func TestTitleStuck(t *testing.T) {
 	defer once()
 	for range 3 {
 		fs := mountStuck(t, answer)
-		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = append(os.Environ(), "PROC_TEST_STUCK="+fs.path, "GORACE=atexit_sleep_ms=10")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 54326, Gid: 54326}}
-		p := begin(t, cmd, 54326)
+		stuck := testproc.Start(t, testproc.Self(54326, "PROC_TEST_STUCK="+fs.path))
+		p := Process{PID: stuck.Process.Pid, UID: 54326, Start: 1}
 		for patience := 50; ; patience-- {
 			if _, unread := readTitles(t, &TitleReader{}, 100*time.Millisecond, p); unread == 1 {
 				break

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"stormcheck/pkg/internal/testproc"
 	"stormcheck/pkg/proc"
 )
 
@@ -173,7 +174,7 @@ func TestChurnWithoutEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", self)
+	cmd := exec.Command("unshare", append(testproc.Unshare(), self)...)
 	cmd.Env = append(os.Environ(), "PROCSTAT_ARGS=--every 100ms --churn --no-realtime --host h", "GORACE=atexit_sleep_ms=10")
 	var problems strings.Builder
 	cmd.Stderr = &problems

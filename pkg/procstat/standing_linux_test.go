@@ -19,11 +19,13 @@ import (
 
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/internal/testproc"
 	"stormcheck/pkg/trusted"
 )
 
 // TestMain makes this binary procstat, where it is told to.
 func TestMain(m *testing.M) {
+	testproc.Play()
 	if args, told := os.LookupEnv("PROCSTAT_ARGS"); told {
 		os.Args = append([]string{"procstat"}, strings.Fields(args)...)
 		filter.Main(App())
@@ -149,43 +151,11 @@ func TestStandingWithoutFreeSlots(t *testing.T) {
 
 // The same in a control group that is full, which binds root too.
 func TestStandingInAFullGroup(t *testing.T) {
-	group := ""
-	for _, top := range []string{"/sys/fs/cgroup/pids", "/sys/fs/cgroup"} { // version 1, version 2
-		dir := fmt.Sprintf("%s/procstat-test-%d", top, os.Getpid())
-		if os.Mkdir(dir, 0o755) != nil {
-			continue
-		}
-		t.Cleanup(func() {
-			for range 100 { // until the processes in it are reaped
-				if os.Remove(dir) == nil {
-					return
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
-			t.Errorf("%s is left", dir)
-		})
-		if _, err := os.Stat(dir + "/pids.max"); err == nil {
-			group = dir
-			break
-		}
-	}
-	if group == "" {
-		t.Skip("no control group with a limit of processes can be made here")
-	}
-	write := func(file, text string) {
-		if err := os.WriteFile(group+"/"+file, []byte(text), 0); err != nil {
-			t.Fatal(err)
-		}
-	}
+	group := testproc.NewGroup(t)
 	cmd, out, problems := procstat(t, "--every 10ms", nil)
 	snapshot(t, out)
 	snapshot(t, out)
-	write("cgroup.procs", strconv.Itoa(cmd.Process.Pid))
-	current, err := os.ReadFile(group + "/pids.current")
-	if err != nil {
-		t.Fatal(err)
-	}
-	write("pids.max", strings.TrimSpace(string(current)))
+	group.Full(t, cmd.Process.Pid)
 	goesOn(t, cmd, out, problems)
 }
 

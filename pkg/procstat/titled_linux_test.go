@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"stormcheck/pkg/account"
+	"stormcheck/pkg/internal/testproc"
 	"stormcheck/pkg/rows"
 	"stormcheck/pkg/titles"
 )
@@ -26,29 +26,10 @@ func speaking(t *testing.T, all int) (comm, owner string, table *titles.Table) {
 		t.Skipf("uid %d has no account", uid)
 	}
 	comm = "t" + strconv.Itoa(os.Getpid()%100000)
-	self, err := os.ReadFile("/proc/self/exe")
-	path := t.TempDir() + "/" + comm
-	if err == nil {
-		err = os.WriteFile(path, self, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	for range all {
-		cmd := exec.Command(path)
+		cmd := testproc.Victim(uid, comm)
 		cmd.Args = []string{"imap groucho duck"}
-		cmd.Env = append(os.Environ(), "PROCSTAT_ARGS=--every 1h --no-realtime", "GORACE=atexit_sleep_ms=10")
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-		if _, err := out.Read(make([]byte, 1)); err != nil { // it runs
-			t.Fatal(err)
-		}
+		testproc.Start(t, cmd)
 	}
 	text := "account,proc,title\n" + known[uid].Name + "," + comm + ",^imap (?P<user>[^ ]*) (?P<proc>.*)$\n"
 	table, faults := titles.Parse("titles.csv", text)
