@@ -3,6 +3,7 @@ package main
 
 import (
 	"stormcheck/pkg/filter"
+	_ "stormcheck/pkg/first"
 	"stormcheck/pkg/stormcheck"
 )
 

@@ -15,6 +15,7 @@ type Stream struct {
 	Layout func(*rows.Layout)       // changes the layout of a fit header; nil: only Adds does
 	Idle   func() error             // called before each read that may block; its error ends the stream
 	Skip   func(rows.Numbers) bool  // see rows.Reader
+	Borrow bool                     // see rows.Reader
 	Header func(*rows.Record) error // an unfit one too: it ends the snapshot before
 	Row    func(*rows.Record) error
 }
@@ -23,7 +24,7 @@ type Stream struct {
 // of reading, or the first that one of the functions returned.
 func (s Stream) Run(in io.Reader, report func(error)) error {
 	reader := rows.NewReader(in, "<stdin>", s.Idle, s.Need...)
-	reader.Skip = s.Skip
+	reader.Skip, reader.Borrow = s.Skip, s.Borrow
 	for {
 		record, err := reader.Read()
 		switch {

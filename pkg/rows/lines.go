@@ -46,9 +46,12 @@ func (r raw) hasNumber() bool {
 	return false
 }
 
-// strings appends the cells to a slice, as strings that outlive the raw.
-func (r raw) strings(cells []string) []string {
-	text, start := string(r.text), 0
+// strings returns the cells, as strings that outlive the raw.
+func (r raw) strings() []string { return r.split(string(r.text), nil) }
+
+// split appends the cells to a slice; text is the raw's, as a string.
+func (r raw) split(text string, cells []string) []string {
+	start := 0
 	for _, end := range r.ends {
 		cells = append(cells, text[start:end])
 		start = end + 1
@@ -56,10 +59,9 @@ func (r raw) strings(cells []string) []string {
 	return cells
 }
 
-// arranged is strings in another order: from has for each result the index of its cell
+// arranged is split in another order: from has for each result the index of its cell
 // in the raw, or -1 for an empty one.
-func (r raw) arranged(from []int, cells []string) []string {
-	text := string(r.text)
+func (r raw) arranged(text string, from []int, cells []string) []string {
 	for _, i := range from {
 		switch {
 		case i < 0:

@@ -19,7 +19,7 @@ func readLines(in io.Reader) (records []string) {
 		if err != nil {
 			return append(records, endOf(err))
 		}
-		records = append(records, fmt.Sprintf("%d-%d %q", l.line, l.end, raw.strings(nil)))
+		records = append(records, fmt.Sprintf("%d-%d %q", l.line, l.end, raw.strings()))
 	}
 }
 

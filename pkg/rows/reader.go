@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"unsafe"
 
 	"github.com/gocarina/gocsv"
 )
@@ -170,6 +171,9 @@ type Reader struct {
 	// Skip, if set, is asked for each fit row, before it is decoded, whether its
 	// numbers rule it out. Read passes over such rows, but never over a gap.
 	Skip func(Numbers) bool
+	// Borrow makes the cells of a row valid only until the next Read, as the row is. It
+	// saves a copy of each line: who keeps a cell clones it.
+	Borrow bool
 
 	name   string
 	need   []Column
@@ -240,13 +244,13 @@ func ParseHeader(record []byte) []string {
 	if err != nil || !isHeader(raw) {
 		return nil
 	}
-	return raw.strings(nil)
+	return raw.strings()
 }
 
 // header begins a snapshot. A first record that isn't a header at all isn't returned,
 // so that the next stage doesn't see a stream either.
 func (r *Reader) header(raw raw) (*Record, error) {
-	layout, err := newLayout(raw.strings(nil), r.need)
+	layout, err := newLayout(raw.strings(), r.need)
 	r.layout, r.fit = layout, err == nil
 	record := &Record{Layout: layout, Line: r.lines.line, Header: true}
 	switch {
@@ -292,11 +296,17 @@ func (r *Reader) isGap(raw raw) bool {
 // decode makes a Record of a fit row.
 func (r *Reader) decode(raw raw) *Record {
 	r.row.Layout, r.row.Line = r.layout, r.lines.line
+	text := ""
+	if r.Borrow {
+		text = unsafe.String(unsafe.SliceData(raw.text), len(raw.text))
+	} else {
+		text = string(raw.text)
+	}
 	if r.layout.from != nil {
-		r.row.cells = raw.arranged(r.layout.from, r.row.cells[:0])
+		r.row.cells = raw.arranged(text, r.layout.from, r.row.cells[:0])
 		return &r.row
 	}
-	r.row.cells = raw.strings(r.row.cells[:0])
+	r.row.cells = raw.split(text, r.row.cells[:0])
 	for len(r.row.cells) < len(r.layout.names) {
 		r.row.cells = append(r.row.cells, "")
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/proc"
 )
 
 // App returns the stormcheck command.
@@ -42,6 +43,9 @@ const longestEvery = 5 * time.Minute
 func run(c *cli.Context, env filter.Env) error {
 	if c.Args().Present() && !c.IsSet("pause") {
 		return filter.Usagef("operand %q: only --pause takes one", c.Args().First())
+	}
+	if c.NumFlags() > 1 || c.NumFlags() == 1 && !c.IsSet("every") {
+		proc.NormalPriority() // the command is raised from its first instruction, for a run
 	}
 	for _, task := range []struct {
 		flag string

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"stormcheck/pkg/filter"
@@ -48,6 +49,7 @@ func Run(o Options, env filter.Env) error {
 	in := &input{Options: o, history: newHistory(o.Zone, o.Top)}
 	err := filter.Stream{
 		Need:   needed,
+		Borrow: true,
 		Idle:   func() error { return nil },
 		Header: func(r *rows.Record) error { in.header(r); return nil },
 		Row:    func(r *rows.Record) error { in.row(r); return nil },
@@ -167,7 +169,7 @@ func (in *input) time(cell string) (int64, error) {
 	if err := t.UnmarshalCSV(cell); err != nil || t.IsZero() {
 		return 0, errNoTime
 	}
-	in.lastCell, in.lastTime = cell, t.Unix()
+	in.lastCell, in.lastTime = strings.Clone(cell), t.Unix()
 	return in.lastTime, nil
 }
 

@@ -45,8 +45,9 @@ var cases = []struct{ name, limit, size, interval string }{
 	{"a fork bomb at its limit of 1,500", "1500", "1500", "0"},
 }
 
-// A killer is what has to end a storm, and how it is started: as usual by a shell, as
-// cron does; at SCHED_RR 1; so but without a shell, as by systemd; or before the storm.
+// A killer is what has to end a storm, and how it is started: as usual by a shell; so in
+// a session of its own, as Debian's cron does; at SCHED_RR 1; so but without a shell, as
+// by systemd; or before the storm.
 type killer struct{ name, mode, script string }
 
 const pkill = `while :; do pkill -9 -u 60990 -x bench-imapd; done`
@@ -179,7 +180,7 @@ func inside(killers []killer) error {
 		if err != nil {
 			return err
 		}
-		if err := start(0, in, "killstorm", "--host", "bench"); err != nil {
+		if err := start(0, false, in, "killstorm", "--host", "bench"); err != nil {
 			return err
 		}
 		standing = out
@@ -191,7 +192,7 @@ func inside(killers []killer) error {
 	if err != nil {
 		return err
 	}
-	if err := spawn([]string{"storm", name, strconv.Itoa(uid), storm.limit, storm.size, storm.interval, "90"}, []uintptr{0, tell.Fd(), 2}, true); err != nil {
+	if err := spawn([]string{"storm", name, strconv.Itoa(uid), storm.limit, storm.size, storm.interval, "90"}, &syscall.ProcAttr{Files: []uintptr{0, tell.Fd(), 2}}, true); err != nil {
 		return err
 	}
 	tell.Close()
@@ -216,14 +217,14 @@ func inside(killers []killer) error {
 		go func() { // at a normal priority even this may take long
 			runtime.LockOSThread()
 			switch mode {
-			case "normal":
-				timing.Check(start(0, nil, "sh", "-c", killers[k].script))
+			case "normal", "cron":
+				timing.Check(start(0, mode == "cron", nil, "sh", "-c", killers[k].script))
 			case "realtime":
-				timing.Check(start(1, nil, "sh", "-c", killers[k].script))
+				timing.Check(start(1, false, nil, "sh", "-c", killers[k].script))
 			default:
 				row, err := os.Open("row")
 				timing.Check(err)
-				timing.Check(start(1, row, "killstorm", "--host", "bench"))
+				timing.Check(start(1, false, row, "killstorm", "--host", "bench"))
 			}
 		}()
 	}
@@ -248,8 +249,9 @@ func inside(killers []killer) error {
 	return nil
 }
 
-// start starts a program at a real-time priority, or at 0 as usual.
-func start(priority uint32, in *os.File, args ...string) error {
+// start starts a program at a real-time priority, or at 0 as usual, and in its own
+// session or in this one.
+func start(priority uint32, session bool, in *os.File, args ...string) error {
 	var err error
 	if priority > 0 {
 		err = setPriority(unix.SCHED_RR, priority, 0)
@@ -268,7 +270,7 @@ func start(priority uint32, in *os.File, args ...string) error {
 		in = null
 	}
 	defer in.Close()
-	err = spawn(args, []uintptr{in.Fd(), null.Fd(), 2}, false)
+	err = spawn(args, &syscall.ProcAttr{Files: []uintptr{in.Fd(), null.Fd(), 2}, Sys: &syscall.SysProcAttr{Setsid: session}}, false)
 	_ = setPriority(unix.SCHED_RR, 2, 0)
 	return err
 }
@@ -306,7 +308,7 @@ func setPriority(policy, priority uint32, flags uint64) error {
 }
 
 // spawn starts a program found in PATH. Which children it has only reap knows.
-func spawn(args []string, files []uintptr, normal bool) error {
+func spawn(args []string, attr *syscall.ProcAttr, normal bool) error {
 	path, err := exec.LookPath(args[0])
 	if err != nil {
 		return err
@@ -320,7 +322,8 @@ func spawn(args []string, files []uintptr, normal bool) error {
 		}
 		defer func() { _ = setPriority(unix.SCHED_RR, 2, 0) }()
 	}
-	_, err = syscall.ForkExec(path, args, &syscall.ProcAttr{Env: os.Environ(), Files: files})
+	attr.Env = os.Environ()
+	_, err = syscall.ForkExec(path, args, attr)
 	return err
 }
 
