@@ -75,6 +75,7 @@ manifest() {
 	for rules in stormcheck.rules stormcheck-test.rules; do
 		echo "file 644 cmd/stormcheck/$rules $PREFIX/share/stormcheck/$rules"
 	done
+	echo "file 644 cmd/stormcheck/churn.conf $PREFIX/share/stormcheck/churn.conf"
 	echo "conf 644 pkg/threshold/limits.csv /etc/stormcheck/limits.csv"
 	echo "conf 644 pkg/titles/titles.csv /etc/stormcheck/titles.csv"
 	echo "conf 644 cmd/stormcheck/stormcheck.conf /etc/stormcheck/stormcheck.conf"

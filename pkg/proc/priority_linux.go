@@ -110,6 +110,33 @@ func capable(capability int) bool {
 	return err == nil && data[capability/32].Effective&(1<<(capability%32)) != 0
 }
 
+// WithoutNetAdmin calls start, which makes a child, so that the child can't have
+// CAP_NET_ADMIN: it is taken from the bounding set, and CAP_SETPCAP, which that takes,
+// with it. A thread can't get them back, so it is always the same one.
+func WithoutNetAdmin(start func() error) error {
+	if has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, unix.CAP_NET_ADMIN, 0, 0, 0); err == nil && has == 0 {
+		return start()
+	}
+	done := make(chan error)
+	bounded() <- func() { done <- start() }
+	return <-done
+}
+
+// bounded returns what the thread calls whose children lack CAP_NET_ADMIN.
+var bounded = sync.OnceValue(func() chan<- func() {
+	calls := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for _, capability := range []uintptr{unix.CAP_NET_ADMIN, unix.CAP_SETPCAP} {
+			_ = unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0) // not allowed without CAP_SETPCAP
+		}
+		for call := range calls {
+			call()
+		}
+	}()
+	return calls
+})
+
 // SurviveOOM makes the kernel choose others when memory has run out, where it is
 // allowed to: proc_pid_oom_score_adj(5). Children inherit that.
 func SurviveOOM() {

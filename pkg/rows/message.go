@@ -190,6 +190,9 @@ func ParseNotSaved(text string) (why string, ok bool) {
 // NotThisHost is the note of an acting filter on a row of another host.
 const NotThisHost = "not this host"
 
+// NeedsChurn is threshold's warning of a table that has a churn limit.
+const NeedsChurn = "a churn limit needs the column started, which only procstat --every DUR --churn fills"
+
 // FormatNoSpace returns mailarchive's failure of a copy for which there is no room;
 // detail says how much is needed and how much is free.
 func FormatNoSpace(detail string) string { return "no space: " + detail }

@@ -205,9 +205,10 @@ func (c *checkup) limitsFlags() []string {
 
 func (c *checkup) checkLimits() {
 	_, said, err := c.output("threshold", append([]string{"--check"}, c.limitsFlags()...)...)
+	churns := c.settings.stage("procstat", nil, mode{every: "5s"}).has(churnFlag)
 	for line := range strings.Lines(said) {
 		line = strings.TrimPrefix(strings.TrimSpace(line), "threshold: ")
-		if before, after, warning := strings.Cut(line, ": warning: "); warning {
+		if before, after, warning := strings.Cut(line, ": warning: "); warning && !(churns && after == rows.NeedsChurn) {
 			c.warn("limits: %s: %s", before, after)
 		}
 	}

@@ -99,7 +99,7 @@ func runEnd(name storm, dry, yes bool, out, stderr io.Writer, report func(error)
 func (e *ending) find() (found []rows.Row, err error) {
 	s := e.settings.stage("procstat", nil, mode{})
 	s.args = without(s.args, "--min", "--every", "--metrics", "--input", "--host") // all its processes here, now
-	s.args = slices.DeleteFunc(s.args, func(arg string) bool { return arg == "--total" || arg == "--churn" })
+	s.args = slices.DeleteFunc(s.args, func(arg string) bool { return arg == "--total" })
 	l := newLedger(func(r *rows.Record) {
 		row, rowErr := r.Row()
 		if rowErr == nil && row.User == e.user && row.Proc == e.proc {

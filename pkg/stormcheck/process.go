@@ -58,6 +58,10 @@ func start(s stage, in, out, group int, report func(string)) (*process, error) {
 		own := fork
 		fork = func() error { return proc.AtNormalPriority(own) }
 	}
+	if s.tool != "procstat" { // which receives process events, if its settings say so
+		own := fork
+		fork = func() error { return proc.WithoutNetAdmin(own) }
+	}
 	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 		err := fork()
 		if err == nil {

@@ -73,6 +73,9 @@ func unfitFilters(text string) string {
 	return ""
 }
 
+// churnFlag makes procstat receive process events.
+const churnFlag = "--churn"
+
 // stage returns the stage of that name.
 func (s Settings) stage(name string, args []string, m mode) stage {
 	st := stage{name: name, path: s.values["PATH"]}
@@ -92,6 +95,8 @@ func (s Settings) stage(name string, args []string, m mode) stage {
 		dry = false
 		if m.every != "" {
 			st.args = append(st.args, "--every", m.every)
+		} else { // which it needs: a run from cron goes on without
+			st.args = slices.DeleteFunc(st.args, func(arg string) bool { return arg == churnFlag })
 		}
 	case "killstorm":
 		dry = dry || !s.kill()

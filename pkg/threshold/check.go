@@ -38,7 +38,7 @@ func (t *Table) warnings() (found []error) {
 		warn(place, f.lacks(last)...)
 	}
 	if i := slices.IndexFunc(t.rules, (*rule).hasChurn); i >= 0 {
-		warn(t.rules[i].place(), "a churn limit needs the column started, which only procstat --every DUR --churn fills")
+		warn(t.rules[i].place(), rows.NeedsChurn)
 	}
 	var users userCheck
 	for i, r := range t.rules {
