@@ -1,8 +1,9 @@
 """A storm: IMAP sessions of one account, so many a second, for so many seconds, and
 longer if they aren't 100 at a time by then, while mail is delivered to it.
-storm.py USER RATE SECONDS; sends messages with numbers and checksums, and prints how
-many were sent, and how long each wave of sessions was at or over the limit of 100."""
-import hashlib, socket, subprocess, sys, time
+storm.py USER RATE SECONDS; sends messages of the kind storm, and prints how many were
+sent, and how long each wave of sessions was at or over the limit of 100."""
+import socket, subprocess, sys, time
+import mbox
 
 user, rate, seconds = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
 
@@ -13,9 +14,7 @@ def sessions():
 
 
 def deliver(n):
-    body = f"message {n}\n" * (n % 50 + 1)
-    mail = f"Subject: storm {n}\nX-Sum: {hashlib.sha256(body.encode()).hexdigest()}\n\n{body}"
-    subprocess.run(["/usr/sbin/sendmail", "-i", "-f", "harpo", user], input=mail, text=True, check=True)
+    subprocess.run(["/usr/sbin/sendmail", "-i", "-f", "harpo", user], input=mbox.message(f"storm-{n}"), text=True, check=True)
 
 
 def login():
