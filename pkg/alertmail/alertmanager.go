@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/rows"
 	"stormcheck/pkg/trusted"
 )
 
@@ -237,9 +238,9 @@ func (a *alerter) annotations(t topic, now time.Time) map[string]string {
 		}
 	}
 	_, _, host := t.named()
-	all["summary"] = clip(t.summary(maxAnnotation, now), maxAnnotation)
+	all["summary"] = rows.Clip(t.summary(maxAnnotation, now), maxAnnotation)
 	if lines := t.lines(newMessage(a.Options, digest{}, now), host); len(lines) > 1 {
-		all["done"] = clip(strings.Join(lines[1:], "\n"), maxAnnotation)
+		all["done"] = rows.Clip(strings.Join(lines[1:], "\n"), maxAnnotation)
 	}
 	return all
 }

@@ -53,7 +53,7 @@ func newBreakdown(host string, faults faultList) *breakdown {
 	b := &breakdown{host: host, faults: faults.count()}
 	for _, err := range faults.first {
 		fault := strings.ReplaceAll(rows.Printable(err.Error()), ";", ",") // which separates them
-		b.reasons = withPart(b.reasons, clip(fault, maxLine), "; ", mostFaults)
+		b.reasons = withPart(b.reasons, rows.Clip(fault, maxLine), "; ", mostFaults)
 	}
 	return b
 }

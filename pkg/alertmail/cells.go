@@ -51,7 +51,7 @@ func (q *quoted) Set(s string) (err error) {
 	text, err := strconv.Unquote(s)
 	unfit := func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 	if err != nil || !utf8.ValidString(text) || strings.ContainsFunc(text, unfit) {
-		return fmt.Errorf("%q is no message", clip(s, 80))
+		return fmt.Errorf("%q is no message", rows.Clip(s, 80))
 	}
 	*q = quoted(text)
 	return nil
@@ -257,7 +257,7 @@ func (m *memory) decodeLine(cells []string) error {
 			return err
 		}
 		if d.id != "" && !messageID().MatchString(d.id) {
-			return fmt.Errorf("%q is no id", clip(d.id, 80))
+			return fmt.Errorf("%q is no id", rows.Clip(d.id, 80))
 		}
 		m.deliveries[w] = d.restored()
 	case cells[0] == aStorm:

@@ -58,12 +58,12 @@ func (m message) text() string {
 	var b strings.Builder
 	_, _, host := m.worst[0].named()
 	for _, line := range []string{m.Title, m.now.Format(time.ANSIC), host} {
-		line = clip(rows.Printable(line), maxLine)
+		line = rows.Clip(rows.Printable(line), maxLine)
 		fmt.Fprintf(&b, "%*s%s\n", max(0, width-utf8.RuneCountInString(line))/2, "", line)
 	}
 	fmt.Fprintf(&b, "\n%s:\n", m.level())
-	fmt.Fprintf(&b, "    %s\n", clip(rows.Printable(m.Name), maxLine))
-	fmt.Fprintf(&b, "        %s\n", clip(rows.Printable(m.Task), maxLine))
+	fmt.Fprintf(&b, "    %s\n", rows.Clip(rows.Printable(m.Name), maxLine))
+	fmt.Fprintf(&b, "        %s\n", rows.Clip(rows.Printable(m.Task), maxLine))
 
 	share := (maxText - b.Len()) / len(m.worst)
 	blocks := make([]string, len(m.worst))
@@ -95,7 +95,7 @@ func block(lines []string, size int) string {
 	longest := min(maxLine, size/3) // so that one long note doesn't hide the errors behind it
 	b := "\n"
 	for _, line := range lines {
-		line = indent + clip(line, longest) + "\n"
+		line = indent + rows.Clip(line, longest) + "\n"
 		if len(b)+len(line)+len(more) > size {
 			return b + more
 		}

@@ -75,7 +75,7 @@ func readOwnerText(path string) (string, error) {
 func (a *alerter) toOwner(e *ending, to string, now time.Time) string {
 	var text strings.Builder
 	for line := range strings.Lines(e.fill(a.text, a.Options, now)) {
-		text.WriteString(clip(strings.TrimRight(line, "\n"), maxLine) + "\n")
+		text.WriteString(rows.Clip(strings.TrimRight(line, "\n"), maxLine) + "\n")
 	}
 	subject, _, _ := strings.Cut(text.String(), "\n")
 	id := a.newID("stormcheck.owner." + e.uid)

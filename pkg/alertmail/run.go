@@ -182,7 +182,7 @@ func (f *findings) findUnfit() {
 			place, _, ends := strings.Cut(place, ": ")
 			if isChanged && isIt && ends && m.Tool == killstorm {
 				place = strings.ReplaceAll(rows.Printable(path.Base(file+place)), ";", ",") // which separates notes
-				all[i].Text = rows.FormatUnfit(clip(place, maxName))
+				all[i].Text = rows.FormatUnfit(rows.Clip(place, maxName))
 				s.notes, s.due = rows.JoinMessages(all), withWord(s.due, rows.ActionPage)
 			}
 		}
@@ -281,7 +281,7 @@ func (a *alerter) take(record *rows.Record) {
 	f := &a.found
 	f.rows, f.inSnapshot = f.rows+1, f.inSnapshot+1
 	if reason, isGap := record.Gap(); isGap {
-		f.gap(clip(rows.Printable(record.Get(rows.Host)), maxName), reason)
+		f.gap(rows.Clip(rows.Printable(record.Get(rows.Host)), maxName), reason)
 		return
 	}
 	a.check(a.log.Add(record))
@@ -290,7 +290,7 @@ func (a *alerter) take(record *rows.Record) {
 		f.starters.add(record)
 	}
 	if a.remembers() {
-		f.hear(clip(rows.Printable(record.Get(rows.Host)), maxName))
+		f.hear(rows.Clip(rows.Printable(record.Get(rows.Host)), maxName))
 	}
 	if !isWorthAMessage(record) && (!a.remembers() || record.Get(rows.Actions) == "") {
 		return

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"stormcheck/pkg/rows"
 )
 
 // mostSamples is how many bars a storm has.
@@ -75,7 +77,7 @@ func (s *samples) Set(text string) error {
 		seconds, err := strconv.ParseUint(at, 10, 32)
 		n, err2 := strconv.ParseUint(count, 10, 32)
 		if err != nil || err2 != nil {
-			return fmt.Errorf("%q is no count", clip(word, 80))
+			return fmt.Errorf("%q is no count", rows.Clip(word, 80))
 		}
 		s.add(time.Unix(int64(seconds), 0), int64(n))
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"time"
 
 	"stormcheck/pkg/child"
 )
@@ -31,19 +30,4 @@ func (o Options) mailer(to []string, message []byte) error {
 		err = fmt.Errorf("%w: %q", err, text)
 	}
 	return fmt.Errorf("%s: %w", o.Sendmail, err)
-}
-
-// within runs f and reports whether it ended in time. One that didn't is left alone:
-// no signal ends a process, or wakes a read, that waits for a sick disk.
-func within(limit time.Duration, f func() error) (ended bool, err error) {
-	done := make(chan error, 1)
-	go func() { done <- f() }()
-	late := time.NewTimer(limit)
-	defer late.Stop()
-	select {
-	case err := <-done:
-		return true, err
-	case <-late.C:
-		return false, nil
-	}
 }

@@ -73,7 +73,7 @@ type sighting struct {
 func newSighting(record *rows.Record) sighting {
 	text := func(c rows.Column, most int) string {
 		// Cloned, or the whole record would be kept, with columns of others.
-		return strings.Clone(clip(rows.Printable(record.Get(c)), most))
+		return strings.Clone(rows.Clip(rows.Printable(record.Get(c)), most))
 	}
 	number := func(c rows.Column) (n rows.Number) {
 		_ = n.UnmarshalCSV(record.Get(c)) // the Reader has refused what is none
@@ -96,7 +96,7 @@ func newSighting(record *rows.Record) sighting {
 	}
 	for _, word := range strings.Fields(text(rows.Actions, maxCell)) {
 		name, cell, _ := strings.Cut(word, "=")
-		s.due = withWord(s.due, clip(name, maxName))
+		s.due = withWord(s.due, rows.Clip(name, maxName))
 		limit, _ := rows.ParseLimit(cell)
 		s.churns = s.churns || limit.Churn > 0 && s.started.N >= limit.Churn
 	}

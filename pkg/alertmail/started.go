@@ -41,7 +41,7 @@ func (s *starters) add(record *rows.Record) {
 	if *s == nil {
 		*s = starters{}
 	}
-	text := func(c rows.Column) string { return strings.Clone(clip(rows.Printable(record.Get(c)), maxName)) }
+	text := func(c rows.Column) string { return strings.Clone(rows.Clip(rows.Printable(record.Get(c)), maxName)) }
 	who := starter{text(rows.Host), cmp.Or(text(rows.Account), text(rows.User))}
 	sums := (*s)[who]
 	if record.Get(rows.Proc) == "*" {

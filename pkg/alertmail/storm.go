@@ -96,7 +96,7 @@ func (p *pending) add(n pending, known *history) (found news) {
 	// What killstorm notes describes the row's processes, which the next row knows better.
 	p.notes = without(p.notes, func(m rows.Message) bool { return m.Tool == killstorm })
 	for _, path := range parts(n.archived, ":") {
-		path = clip(path, maxPath)
+		path = rows.Clip(path, maxPath)
 		p.archived = withPart(p.archived, path, ":", mostCopies)
 		if !slices.Contains(parts(known.copies, ":"), path) {
 			known.copies = withPart(known.copies, path, ":", mostCopies)
@@ -129,14 +129,14 @@ var numbers = pattern(`[0-9]+( [0-9]+)*`)
 
 // kindOf returns what a message has in common with the same one of another run:
 // PIDs, counts and ages differ, and so does how many PIDs there are.
-func kindOf(message string) string { return clip(numbers().ReplaceAllString(message, "#"), 160) }
+func kindOf(message string) string { return rows.Clip(numbers().ReplaceAllString(message, "#"), 160) }
 
 // withRemarks adds messages to those of a cell. They replace those of their kind, and
 // the oldest if there are too many.
 func withRemarks(cell, more string) string {
 	all := parts(cell, "; ")
 	for _, message := range parts(more, "; ") {
-		message = clip(message, mostRemarks/4)
+		message = rows.Clip(message, mostRemarks/4)
 		same := func(s string) bool { return kindOf(s) == kindOf(message) }
 		all = append(slices.DeleteFunc(all, same), message)
 		for length(all) > mostRemarks {
@@ -271,7 +271,7 @@ const (
 
 // gathered returns the sighting as one of several names.
 func (s sighting) gathered() sighting {
-	s.names, s.proc = clip(strings.ReplaceAll(s.proc, " ", "_"), 40), anyName
+	s.names, s.proc = rows.Clip(strings.ReplaceAll(s.proc, " ", "_"), 40), anyName
 	return s
 }
 

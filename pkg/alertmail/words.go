@@ -2,10 +2,11 @@ package alertmail
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
-	"unicode/utf8"
 )
 
 // A clockFace shows times in the zone of now, the first with that zone.
@@ -63,18 +64,10 @@ func grouped(n int64) string {
 	return text
 }
 
-// clip cuts s to at most size bytes, at the end of a character, and shows that
-// it did.
-func clip(s string, size int) string {
-	if len(s) <= size {
-		return s
-	}
-	const mark = "..."
-	size -= len(mark)
-	for size > 0 && !utf8.RuneStart(s[size]) {
-		size--
-	}
-	return s[:size] + mark
+// pattern returns what compiles a regular expression when it is first called: that takes
+// longer than all else of a run that finds nothing.
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
 }
 
 // wide are the characters that take two columns, by and large those of Unicode's

@@ -105,3 +105,16 @@ func unhex(c byte) byte {
 	}
 	return c - 'a' + 10
 }
+
+// Clip cuts s to at most size bytes, at the end of a character, and shows that it did.
+func Clip(s string, size int) string {
+	if len(s) <= size {
+		return s
+	}
+	const mark = "..."
+	size -= len(mark)
+	for size > 0 && !utf8.RuneStart(s[size]) {
+		size--
+	}
+	return s[:size] + mark
+}

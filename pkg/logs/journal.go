@@ -1,4 +1,4 @@
-package alertmail
+package logs
 
 import (
 	"bufio"
@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"stormcheck/pkg/child"
 	"strconv"
 	"strings"
 	"time"
+
+	"stormcheck/pkg/child"
 )
 
 // journal searches the journal of systemd, the newest entry first, so that what a
