@@ -3,11 +3,9 @@ package alertmail
 import (
 	"cmp"
 	"fmt"
-	"net/mail"
 	"os"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -76,225 +74,96 @@ func run(c *cli.Context, env filter.Env) error {
 	if err != nil {
 		return fmt.Errorf("node name: %w", err)
 	}
-	o := Options{
-		To:       c.StringSlice("to"),
-		PageTo:   c.StringSlice("page-to"),
-		Context:  c.StringSlice("context"),
-		Each:     c.Bool("each"),
-		Level:    c.String("level"),
-		Deadline: MailerLimit,
-
-		Alertmanagers: Alertmanagers{Deadline: 10 * time.Second},
-
-		DryRun: c.Bool("dry-run"),
-		Node:   rows.Escape(node),
-		Host:   domain(node),
-		PID:    os.Getpid(),
-		Now:    time.Now,
-		Report: env.Report,
-		Stderr: c.App.ErrWriter,
-
-		Accounts: account.ByName,
-
-		Syslog: syslog.Socket,
+	f := filter.Read(c)
+	o := options(f)
+	o.Node, o.Host, o.PID = rows.Escape(node), domain(node), os.Getpid()
+	o.Now, o.Report, o.Stderr = time.Now, env.Report, c.App.ErrWriter
+	o.Accounts, o.Syslog = account.ByName, syslog.Socket
+	isTest := f.Switch("test")
+	f.Refuse(isTest && len(o.To)+len(o.PageTo)+len(o.Alertmanagers.URLs) == 0, "--test: needs --to, --page-to or --alertmanager")
+	if f.Err() != nil {
+		return f.Err()
 	}
-	for _, flag := range []string{"to", "page-to"} {
-		for _, address := range c.StringSlice(flag) {
-			if !isAddress(address) {
-				return filter.Usagef("--%s: %q is not an address", flag, address)
-			}
-		}
-	}
-	if slices.Contains(o.Context, "") {
-		return filter.Usagef("--context: empty")
-	}
-	if c.IsSet("level") && !slices.Contains(levels, o.Level) {
-		return filter.Usagef("--level: %q is none of %s", o.Level, strings.Join(levels, ", "))
-	}
-	for _, text := range []struct {
-		flag, byDefault string
-		to              *string
-	}{
-		{"from", "", &o.From},
-		{"title", "STORM ALERT", &o.Title},
-		{"name", "stormcheck", &o.Name},
-		{"task", "Report unusually high numbers of per-user processes.", &o.Task},
-		{"sendmail", "/usr/sbin/sendmail", &o.Sendmail},
-		{"state", "", &o.State},
-		{"log", "", &o.Log},
-		{"metrics", "", &o.Metrics},
-		{"alertmanager-token-file", "", &o.Alertmanagers.TokenFile},
-		{"alertmanager-ca-file", "", &o.Alertmanagers.CAFile},
-		{"owner-to", "", &o.Owners.To},
-		{"owner-reply-to", "", &o.Owners.ReplyTo},
-		{"owner-text", "", &o.Owners.Text},
-	} {
-		if *text.to, err = filter.Text(c, text.flag, text.byDefault); err != nil {
-			return err
-		}
-	}
-	if err := cluster(c, &o.Alertmanagers); err != nil {
-		return err
-	}
-	if err := pacing(c, &o); err != nil {
-		return err
-	}
-	if err := owners(c, o); err != nil {
-		return err
-	}
-	if o.Window, err = filter.Duration(c, "context-window", 10*time.Minute); err != nil {
-		return err
-	}
-	if c.IsSet("from") {
-		var fit bool
-		if o.From, o.Sender, fit = parseFrom(o.From); !fit {
-			return filter.Usagef("--from: %q is not an address", c.String("from"))
-		}
-	}
-	o.ASCII = len(o.To)+len(o.PageTo) == 0 && !speaksUTF8(os.Getenv)
-	if c.Bool("test") {
-		if len(o.To)+len(o.PageTo)+len(o.Alertmanagers.URLs) == 0 {
-			return filter.Usagef("--test: needs --to, --page-to or --alertmanager")
-		}
+	if isTest {
 		Test(o, func(line string) { fmt.Fprintln(env.Out, line) }) // Out and Report remember a failure
 		return nil
 	}
 	return Run(o, env.In, env.Out)
 }
 
-// isAddress reports whether text is a dot-atom, optionally followed by @ and a dot-atom
-// or a literal in brackets (RFC 5322, 3.2.3 and 3.4.1), of at most 254 bytes (RFC 5321,
-// 4.5.3.1.3). It needs no domain: sendmail completes "root". No mailer takes it for a
-// flag, a command, a file, or more than one address.
-func isAddress(text string) bool {
-	local, domain, has := strings.Cut(text, "@")
-	return len(text) <= 254 && isDotAtom(local) && !strings.ContainsRune("-|/", rune(text[0])) &&
-		(!has || isDotAtom(domain) || isLiteral(domain))
+// options are the flags.
+func options(f *filter.Flags) Options {
+	o := Options{
+		To: addresses(f, "to"), PageTo: addresses(f, "page-to"), From: f.Text("from", ""), Each: f.Switch("each"),
+		Title: f.Text("title", "STORM ALERT"), Level: f.Text("level", ""), Name: f.Text("name", "stormcheck"),
+		Task:     f.Text("task", "Report unusually high numbers of per-user processes."),
+		Sendmail: f.Text("sendmail", "/usr/sbin/sendmail"), Deadline: MailerLimit,
+
+		Alertmanagers: cluster(f), State: f.Text("state", ""), Owners: owners(f),
+		Context: f.Texts("context"), Window: f.Duration("context-window", 10*time.Minute),
+		Metrics: f.Text("metrics", ""), Log: f.Text("log", ""), DryRun: f.Switch("dry-run"),
+	}
+	f.Refuse(slices.Contains(o.Context, ""), "--context: empty")
+	f.Refuse(f.Given("level") && !slices.Contains(levels, o.Level), "--level: %q is none of %s", o.Level, strings.Join(levels, ", "))
+	if f.Given("from") {
+		header, sender, fit := parseFrom(o.From)
+		f.Refuse(!fit, "--from: %q is not an address", o.From)
+		o.From, o.Sender = header, sender
+	}
+	pacing(f, &o)
+	o.ASCII = len(o.To)+len(o.PageTo) == 0 && !speaksUTF8(os.Getenv)
+	return o
 }
 
-func isDotAtom(text string) bool {
-	for atom := range strings.SplitSeq(text, ".") {
-		unfit := func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>[]:;@\,."`, r) }
-		if atom == "" || strings.ContainsFunc(atom, unfit) {
-			return false
-		}
+// addresses returns the recipients of a flag.
+func addresses(f *filter.Flags, flag string) []string {
+	for _, address := range f.Texts(flag) {
+		f.Refuse(!isAddress(address), "--%s: %q is not an address", flag, address)
 	}
-	return true
-}
-
-func isLiteral(text string) bool {
-	inner, begins := strings.CutPrefix(text, "[")
-	inner, ends := strings.CutSuffix(inner, "]")
-	unfit := func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`[]\`, r) }
-	return begins && ends && inner != "" && !strings.ContainsFunc(inner, unfit)
-}
-
-// parseFrom returns the From header and the envelope's sender of an address that
-// may have a name before it (RFC 5322, 3.4). It needs no domain.
-func parseFrom(text string) (header, sender string, fit bool) {
-	name, rest, named := strings.Cut(text, "<")
-	sender, closed := strings.CutSuffix(rest, ">")
-	if !named {
-		return text, text, isAddress(text)
-	}
-	isText := !strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f })
-	name = strings.TrimSpace(name)
-	if unquoted, err := strconv.Unquote(name); err == nil {
-		name = unquoted
-	}
-	fit = closed && isText && isAddress(sender)
-	if name == "" {
-		return sender, sender, fit
-	}
-	special := func(r rune) bool { return r > 0x7e || strings.ContainsRune(`()<>[]:;@\,."`, r) }
-	if strings.ContainsFunc(name, special) {
-		name = strings.TrimSuffix((&mail.Address{Name: name, Address: "x@y"}).String(), " <x@y>") // quoted or encoded
-	}
-	return name + " <" + sender + ">", sender, fit
+	return f.Texts(flag)
 }
 
 // cluster takes the URLs of Alertmanagers.
-func cluster(c *cli.Context, a *Alertmanagers) error {
-	for _, text := range c.StringSlice("alertmanager") {
+func cluster(f *filter.Flags) Alertmanagers {
+	a := Alertmanagers{Deadline: 10 * time.Second, TokenFile: f.Text("alertmanager-token-file", ""), CAFile: f.Text("alertmanager-ca-file", "")}
+	for _, text := range f.Texts("alertmanager") {
 		address, err := parseAlertmanager(text)
-		if err != nil {
-			return filter.Usagef("--alertmanager: %s", err)
-		}
-		if a.TokenFile != "" && !isPrivate(address) {
-			return filter.Usagef("--alertmanager-token-file: needs https, or anybody on the way to %s could read the token", address)
-		}
+		f.Refuse(err != nil, "--alertmanager: %v", err)
+		f.Refuse(a.TokenFile != "" && !isPrivate(address), "--alertmanager-token-file: needs https, or anybody on the way to %s could read the token", address)
 		a.URLs = append(a.URLs, address)
 	}
 	for _, flag := range []string{"alertmanager-token-file", "alertmanager-ca-file"} {
-		if c.IsSet(flag) && len(a.URLs) == 0 {
-			return filter.Usagef("--%s: needs --alertmanager", flag)
-		}
+		f.Refuse(f.Given(flag) && len(a.URLs) == 0, "--%s: needs --alertmanager", flag)
 	}
-	return nil
+	return a
 }
 
 // pacing takes the flags that say when what is remembered is reported.
-func pacing(c *cli.Context, o *Options) (err error) {
+func pacing(f *filter.Flags, o *Options) {
 	for _, flag := range []string{"repeat", "after", "over-after"} {
-		if c.IsSet(flag) && o.State == "" {
-			return filter.Usagef("--%s: needs --state", flag)
-		}
+		f.Refuse(f.Given(flag) && o.State == "", "--%s: needs --state", flag)
 	}
-	if o.Repeats = []time.Duration{time.Hour, 4 * time.Hour, 24 * time.Hour}; c.IsSet("repeat") {
-		o.Repeats = []time.Duration{0}
-		if c.String("repeat") != "0" {
-			if o.Repeats[0], err = filter.Duration(c, "repeat", 0); err != nil {
-				return err
-			}
-		}
+	if o.Repeats = []time.Duration{time.Hour, 4 * time.Hour, 24 * time.Hour}; f.Given("repeat") {
+		o.Repeats = []time.Duration{f.DurationOrNone("repeat")}
 	}
-	for _, number := range []struct {
-		flag      string
-		byDefault int64
-		to        *int64
-	}{{"after", 1, &o.After}, {"over-after", 5, &o.OverAfter}} {
-		if *number.to, err = filter.Number(c, number.flag, number.byDefault); err != nil {
-			return err
-		}
-		if *number.to == 0 {
-			return filter.Usagef("--%s: must be 1 or more", number.flag)
-		}
-	}
-	return nil
+	o.After, o.OverAfter = f.Number("after", 1), f.Number("over-after", 5)
+	f.Refuse(o.After == 0, "--after: must be 1 or more")
+	f.Refuse(o.OverAfter == 0, "--over-after: must be 1 or more")
 }
 
-// owners refuses flags of the owner's mail that don't fit.
-func owners(c *cli.Context, o Options) error {
+// owners takes the flags of the owner's mail.
+func owners(f *filter.Flags) Owners {
+	o := Owners{To: f.Text("owner-to", ""), ReplyTo: f.Text("owner-reply-to", ""), Text: f.Text("owner-text", "")}
 	for _, flag := range []string{"owner-reply-to", "owner-text"} {
-		if c.IsSet(flag) && o.Owners.To == "" {
-			return filter.Usagef("--%s: needs --owner-to", flag)
-		}
+		f.Refuse(f.Given(flag) && o.To == "", "--%s: needs --owner-to", flag)
 	}
-	switch {
-	case o.Owners.To == "":
-		return nil
-	case o.State == "":
-		return filter.Usagef("--owner-to: needs --state")
-	case o.Owners.ReplyTo == "":
-		return filter.Usagef("--owner-to: needs --owner-reply-to")
-	case !isAddress(o.Owners.ReplyTo):
-		return filter.Usagef("--owner-reply-to: %q is not an address", o.Owners.ReplyTo)
-	case !o.Owners.fits():
-		return filter.Usagef("--owner-to: %q is not an address with {user}, or {name} and {domain}, in it", o.Owners.To)
+	if o.To != "" {
+		f.Refuse(!f.Given("state"), "--owner-to: needs --state")
+		f.Refuse(o.ReplyTo == "", "--owner-to: needs --owner-reply-to")
+		f.Refuse(!isAddress(o.ReplyTo), "--owner-reply-to: %q is not an address", o.ReplyTo)
+		f.Refuse(!o.fits(), "--owner-to: %q is not an address with {user}, or {name} and {domain}, in it", o.To)
 	}
-	return nil
-}
-
-// domain returns a node name as the domain of a Message-ID: what isn't a letter, a
-// digit or a dot is a hyphen.
-func domain(name string) string {
-	name = strings.Map(func(r rune) rune {
-		if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' {
-			return r
-		}
-		return '-'
-	}, name)
-	return cmp.Or(strings.Trim(name, "-."), "localhost")
+	return o
 }
 
 // speaksUTF8 reports whether the locale's characters are UTF-8's: setlocale(3).

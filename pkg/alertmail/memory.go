@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"stormcheck/pkg/state"
 )
 
 // A memory is what is remembered between runs: all that lasts or hasn't been reported
@@ -16,23 +14,8 @@ type memory struct {
 	breakdowns []*breakdown
 	owners     []*owner
 	deliveries [numDeliveries]delivery
+	withheld   int64 // mails to owners that were not sent, and that no taken message counts
 }
-
-// mostStorms is how many storms a memory holds; of more, the worst. They take about
-// 10 MB while the state is written.
-const mostStorms = 2000
-
-// rules are when a topic is reported.
-type rules struct {
-	// repeats are the times after which a report is repeated while nothing is new, the
-	// last of them again and again; 0 is in every run.
-	repeats   []time.Duration
-	after     int64 // runs in a row that it must have been there
-	overAfter int64 // whole runs without it, and it is over
-}
-
-// silence is how long nothing may be heard of a host before its storms are forgotten.
-const silence = 24 * time.Hour
 
 // topics returns all that is remembered.
 func (m *memory) topics() []topic {
@@ -143,15 +126,6 @@ func (m *memory) learnBreakdowns(f *findings, node string, o rules, now time.Tim
 	})
 }
 
-// repeatable reports whether the time has come to repeat a report of which nothing is
-// new. A twentieth of it may be missing, for cron isn't punctual; a time in the future
-// is one of a clock that was wrong.
-func (o rules) repeatable(r *report, now time.Time) bool {
-	repeat := o.repeats[min(r.repeats, int64(len(o.repeats)-1))]
-	since := now.Sub(r.at)
-	return !r.at.IsZero() && (since < 0 || since >= repeat-repeat/20)
-}
-
 // due returns the topics of the message to compose now, and marks them as on their way.
 // It returns nothing while another message is waited for or has to be resent; if there
 // is news, that one gives way to a message that reports all.
@@ -212,17 +186,14 @@ func (m *memory) taken(w way, settles bool, now time.Time) {
 			r.news = 0 // it is repeated with all that lasts
 		}
 	}
-	if w == byMail {
-		known := &m.deliveries[byOwner].withheld
-		*known = max(0, *known-m.deliveries[w].withheld)
-	}
+	m.withheld = max(0, m.withheld-m.deliveries[w].withheld)
 	pace := m.deliveries[w].pace
 	pace.note(now)
 	m.deliveries[w] = delivery{pace: pace}
 }
 
 // forget drops what is over and reported in all of the ways.
-func (m *memory) forget(channels []*channel, now time.Time) {
+func (m *memory) forget(ways []way, now time.Time) {
 	for w := range m.deliveries {
 		if d := &m.deliveries[w]; d.pace.isOver(now) {
 			d.pace = pace{}
@@ -230,8 +201,8 @@ func (m *memory) forget(channels []*channel, now time.Time) {
 	}
 	m.forgetOwners(now)
 	isDone := func(c *course) bool {
-		for _, channel := range channels {
-			if r := c.way(channel.way); r.news != 0 || r.sending != 0 {
+		for _, w := range ways {
+			if r := c.way(w); r.news != 0 || r.sending != 0 {
 				return false
 			}
 		}
@@ -241,19 +212,35 @@ func (m *memory) forget(channels []*channel, now time.Time) {
 	m.breakdowns = slices.DeleteFunc(m.breakdowns, func(b *breakdown) bool { return isDone(&b.course) })
 }
 
-// save writes the memory. If it is too large the least bad is dropped.
-func (m *memory) save(table *state.Table) error {
-	lines := m.encode()
-	for size(lines) > state.MaxSize {
-		m.keepWorst(len(m.storms) / 2)
-		lines = m.encode()
-	}
-	return table.Write(lines)
-}
-
 func (m *memory) keepWorst(n int) {
 	if len(m.storms) > n {
 		slices.SortStableFunc(m.storms, compare[*storm])
 		m.storms = slices.Clone(m.storms[:n])
 	}
+}
+
+// forgetOwners drops the owners that may get another mail, and what could not be sent
+// for a day.
+func (m *memory) forgetOwners(now time.Time) {
+	m.owners = slices.DeleteFunc(m.owners, func(o *owner) bool {
+		isOver := !o.within(ownerPause, now)
+		if isOver && o.waits() {
+			m.withheld++
+		}
+		return isOver
+	})
+}
+
+// mayMail reports whether the bounds allow another mail to the owner of the uid.
+func (m *memory) mayMail(uid string, now time.Time) bool {
+	inHour := 0
+	for _, o := range m.owners {
+		if o.uid == uid {
+			return false
+		}
+		if o.within(time.Hour, now) {
+			inHour++
+		}
+	}
+	return inHour < ownersAHour
 }

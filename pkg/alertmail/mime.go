@@ -2,20 +2,13 @@ package alertmail
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"mime"
 	"mime/quotedprintable"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
 )
-
-// mail returns the message as a mailer takes it.
-func (m message) mail(to []string) []byte {
-	return envelope(m.From, "", to, m.summary(), m.now, m.id, strings.Join(m.threads(), "\n "), m.body())
-}
 
 // envelope returns a mail with the line ends of Unix. It is marked as nothing that a
 // program should answer: RFC 3834, 5, and what older programs and Exchange look at.
@@ -46,32 +39,6 @@ func envelope(from, replyTo string, to []string, subject string, now time.Time, 
 	}
 	b.WriteString("\n" + text)
 	return b.Bytes()
-}
-
-// threads returns for each row shown the id of a mail that never was, the root of
-// all mails about that storm: mail programs then show them as one thread. Where the
-// storm's start isn't known the day stands for it. The oldest storm is the first,
-// for what stands before another becomes its parent.
-func (m message) threads() (ids []string) {
-	all := slices.Clone(m.worst)
-	slices.SortStableFunc(all, func(a, b item) int { return a.went().since.Compare(b.went().since) })
-	for _, t := range all {
-		since := t.went().since
-		start := since.UTC().Format(time.RFC3339)
-		if since.IsZero() {
-			start = m.now.Format(time.DateOnly)
-		}
-		who, proc, host := t.named()
-		if s, isStorm := t.topic.(*storm); isStorm {
-			who = s.who()
-		}
-		sum := sha256.Sum256([]byte(strings.Join([]string{host, who, proc, start}, "\x00")))
-		id := fmt.Sprintf("<stormcheck.%x@%s>", sum[:12], m.Host)
-		if !slices.Contains(ids, id) {
-			ids = append(ids, id)
-		}
-	}
-	return ids
 }
 
 // encodedWords returns a header's text in ASCII, as it is or in encoded words of

@@ -13,6 +13,52 @@ import (
 	"stormcheck/pkg/trusted"
 )
 
+// deliveryAgents are programs that every mail starts: a mail about them would be more
+// of what was ended.
+var deliveryAgents = []string{"local", "procmail", "dovecot-lda", "lmtp", "sieve", "vacation", "sendmail"}
+
+// An ending is what a run has ended of one account.
+type ending struct {
+	user, uid string
+	killed    int64
+	rows      []*sighting // of which processes were ended, the largest first
+}
+
+// endings returns the accounts of this machine whose owners should know that processes
+// were ended, those of which the most were ended first. Of rows with a name from a
+// process title nobody knows the owner.
+func (f *findings) endings(node string) (all []*ending) {
+	byUID := map[string]*ending{}
+	fed := map[string]bool{}
+	for _, s := range f.storms {
+		if _, err := rows.ParseNumber(s.uid); err != nil || s.host != node || s.account != "" {
+			continue
+		}
+		fed[s.uid] = fed[s.uid] || slices.Contains(deliveryAgents, s.proc)
+		if s.total == 0 {
+			continue
+		}
+		e := byUID[s.uid]
+		if e == nil {
+			e = &ending{user: s.user, uid: s.uid}
+			byUID[s.uid] = e
+		}
+		e.killed += s.total
+		e.rows = append(e.rows, s)
+	}
+	for uid, e := range byUID {
+		if fed[uid] {
+			continue
+		}
+		slices.SortFunc(e.rows, func(a, b *sighting) int {
+			return cmp.Or(-cmp.Compare(a.count, b.count), cmp.Compare(a.proc, b.proc))
+		})
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b *ending) int { return cmp.Or(-cmp.Compare(a.killed, b.killed), cmp.Compare(a.uid, b.uid)) })
+	return all
+}
+
 // ownerText is what an owner reads, if the site has no text of its own. The first line
 // is the subject.
 const ownerText = `Processes of your account {user} on {host} were ended
@@ -69,18 +115,6 @@ func readOwnerText(path string) (string, error) {
 		}
 	}
 	return strings.TrimRight(text, "\n") + "\n", nil
-}
-
-// toOwner returns the mail to the owner of an account.
-func (a *alerter) toOwner(e *ending, to string, now time.Time) string {
-	var text strings.Builder
-	for line := range strings.Lines(e.fill(a.text, a.Options, now)) {
-		text.WriteString(rows.Clip(strings.TrimRight(line, "\n"), maxLine) + "\n")
-	}
-	subject, _, _ := strings.Cut(text.String(), "\n")
-	id := a.newID("stormcheck.owner." + e.uid)
-	from := cmp.Or(a.From, a.Owners.ReplyTo) // a mailer would make one of the empty sender
-	return string(envelope(from, a.Owners.ReplyTo, []string{to}, cut(subject, maxSummary), now, id, "", text.String()))
 }
 
 // fill puts what was done into the places of a text. Nothing but numbers, times, the

@@ -31,9 +31,9 @@ func (s *samples) add(at time.Time, count int64) {
 
 // bars shows a bar for each snapshot, between the times of the first and the last,
 // nothing for a storm that was seen less than three times.
-func (s samples) bars(face *clockFace, ascii bool) string {
+func (s samples) bars(l *layout) string {
 	heights := []rune("▁▂▃▄▅▆▇█")
-	if ascii {
+	if l.ascii {
 		heights = []rune("_.-=+*#@")
 	}
 	for len(s) > 0 && s[len(s)-1].count == 0 { // it is over
@@ -56,7 +56,7 @@ func (s samples) bars(face *clockFace, ascii bool) string {
 		}
 		bars.WriteRune(bar)
 	}
-	at := func(one sample) string { return face.show(time.Unix(int64(one.at), 0)) }
+	at := func(one sample) string { return l.show(time.Unix(int64(one.at), 0)) }
 	return fmt.Sprintf("%s %s %s", at(s[0]), &bars, at(s[len(s)-1]))
 }
 

@@ -51,14 +51,6 @@ type latest struct {
 	quiet             bool // the row alone isn't worth a message
 }
 
-// pending is what hasn't been reported; see rows.Row.
-type pending struct {
-	acted                   bool // killstorm did something
-	archived, notes, errors string
-	mail                    rows.MailState
-	mailOf                  time.Time // the copy, if the mailbox has changed since
-}
-
 // A sighting is what one row says.
 type sighting struct {
 	identity
@@ -147,7 +139,7 @@ func (s *sighting) merge(n sighting) {
 	}
 	s.quiet = quiet
 	s.peak, s.total = max(s.peak, n.peak), s.total+n.total
-	s.pending.add(n.pending, new(history))
+	s.pending.add(n.pending, new(known))
 }
 
 // gather adds another process name's row of the same account.
@@ -187,25 +179,18 @@ func isDue(record *rows.Record, action string) bool {
 	return due
 }
 
-func hasWord(words, word string) bool { return slices.Contains(strings.Fields(words), word) }
+// anyName stands in the process column of a storm of several names. No process is
+// called so, for the stream escapes it.
+const anyName = "?"
 
-// withWord adds a word to those of text, separated by blanks, if it isn't there.
-func withWord(text, word string) string {
-	if hasWord(text, word) {
-		return text
-	}
-	return strings.TrimSpace(text + " " + word)
-}
+// Bounds of an account's storms.
+const (
+	mostOwn   = 5  // names that are storms of their own; what else the account runs is one
+	mostNames = 50 // names of that one that are remembered
+)
 
-// withPart adds a part to a cell as its last one, and drops the first if there
-// would be more than most.
-func withPart(cell, part, separator string, most int) string {
-	all := slices.DeleteFunc(parts(cell, separator), func(s string) bool { return s == part })
-	all = append(all, part)
-	return strings.Join(all[max(0, len(all)-most):], separator)
-}
-
-// parts splits a cell, and leaves out what is empty.
-func parts(cell, separator string) []string {
-	return slices.DeleteFunc(strings.Split(cell, separator), func(s string) bool { return s == "" })
+// gathered returns the sighting as one of several names.
+func (s sighting) gathered() sighting {
+	s.names, s.proc = rows.Clip(strings.ReplaceAll(s.proc, " ", "_"), 40), anyName
+	return s
 }

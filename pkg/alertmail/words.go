@@ -3,36 +3,12 @@ package alertmail
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 	"unicode"
 )
-
-// A clockFace shows times in the zone of now, the first with that zone.
-type clockFace struct {
-	now   time.Time
-	zoned bool
-}
-
-// show returns the time, with the date if it is of another day.
-func (c *clockFace) show(t time.Time) string {
-	text := shortTime(t, c.now)
-	if !c.zoned {
-		c.zoned = true
-		text += t.In(c.now.Location()).Format(" -0700")
-	}
-	return text
-}
-
-// shortTime returns when t was, without the zone of now.
-func shortTime(t, now time.Time) string {
-	t = t.In(now.Location())
-	if t.YearDay() != now.YearDay() || t.Year() != now.Year() {
-		return t.Format("Jan _2 15:04")
-	}
-	return t.Format("15:04")
-}
 
 // span returns how long d is, in the unit that a person would use.
 func span(d time.Duration) string {
@@ -114,4 +90,27 @@ func cut(s string, most int) string {
 		b.WriteRune(r)
 	}
 	return b.String() + "…"
+}
+
+func hasWord(words, word string) bool { return slices.Contains(strings.Fields(words), word) }
+
+// withWord adds a word to those of text, separated by blanks, if it isn't there.
+func withWord(text, word string) string {
+	if hasWord(text, word) {
+		return text
+	}
+	return strings.TrimSpace(text + " " + word)
+}
+
+// withPart adds a part to a cell as its last one, and drops the first if there
+// would be more than most.
+func withPart(cell, part, separator string, most int) string {
+	all := slices.DeleteFunc(parts(cell, separator), func(s string) bool { return s == part })
+	all = append(all, part)
+	return strings.Join(all[max(0, len(all)-most):], separator)
+}
+
+// parts splits a cell, and leaves out what is empty.
+func parts(cell, separator string) []string {
+	return slices.DeleteFunc(strings.Split(cell, separator), func(s string) bool { return s == "" })
 }

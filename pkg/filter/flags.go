@@ -49,76 +49,58 @@ func (f *Flags) Texts(name string) []string { return f.c.StringSlice(name) }
 
 // Text returns the value of a flag, which must not be empty, or byDefault.
 func (f *Flags) Text(name, byDefault string) string {
-	text, err := Text(f.c, name, byDefault)
-	f.Fail(err)
-	return text
+	if !f.Given(name) {
+		return byDefault
+	}
+	f.Refuse(f.c.String(name) == "", "--%s: empty", name)
+	return f.c.String(name)
 }
 
 // Number returns the plain decimal of a flag, or byDefault.
 func (f *Flags) Number(name string, byDefault int64) int64 {
-	n, err := Number(f.c, name, byDefault)
-	f.Fail(err)
-	return n
+	if !f.Given(name) {
+		return byDefault
+	}
+	return Parse(f, name, "", rows.ParseNumber)
 }
 
 // Duration returns the positive duration of a flag (90s, 10m, 1h: Go's
 // time.ParseDuration without fractions and signs), or byDefault.
 func (f *Flags) Duration(name string, byDefault time.Duration) time.Duration {
-	d, err := Duration(f.c, name, byDefault)
-	f.Fail(err)
+	if !f.Given(name) {
+		return byDefault
+	}
+	text := f.c.String(name)
+	d, err := time.ParseDuration(text)
+	f.Refuse(err != nil || d <= 0 || strings.ContainsAny(text, "+."), "--%s: %q is not a duration such as 90s or 10m", name, text)
 	return d
+}
+
+// DurationOrNone returns the positive duration of a flag, or 0 if it is "0" or isn't
+// given.
+func (f *Flags) DurationOrNone(name string) time.Duration {
+	if f.c.String(name) == "0" {
+		return 0
+	}
+	return f.Duration(name, 0)
 }
 
 // Host returns the flag --host, or uname's node name, as the stream shows it.
 func (f *Flags) Host() string {
-	name, err := Host(f.c)
-	f.Fail(err)
-	return name
+	node, err := os.Hostname()
+	if err != nil && !f.Given("host") {
+		f.Fail(fmt.Errorf("node name: %w", err))
+	}
+	return rows.Escape(f.Text("host", node))
 }
 
-// Number returns the plain decimal of flag name, or byDefault when it isn't given.
-func Number(c *cli.Context, name string, byDefault int64) (int64, error) {
-	if !c.IsSet(name) {
-		return byDefault, nil
+// Parse returns what a function reads from the text of a flag, or from byDefault.
+func Parse[T any](f *Flags, name, byDefault string, parse func(string) (T, error)) T {
+	text := byDefault
+	if f.Given(name) {
+		text = f.c.String(name)
 	}
-	n, err := rows.ParseNumber(c.String(name))
-	if err != nil {
-		return 0, Usagef("--%s: %s", name, err)
-	}
-	return n, nil
-}
-
-// Duration returns the positive duration of flag name (90s, 10m, 1h: Go's
-// time.ParseDuration without fractions and signs), or byDefault.
-func Duration(c *cli.Context, name string, byDefault time.Duration) (time.Duration, error) {
-	if !c.IsSet(name) {
-		return byDefault, nil
-	}
-	text := c.String(name)
-	d, err := time.ParseDuration(text)
-	if err != nil || d <= 0 || strings.ContainsAny(text, "+.") {
-		return 0, Usagef("--%s: %q is not a duration such as 90s or 10m", name, text)
-	}
-	return d, nil
-}
-
-// Text returns the value of flag name, which must not be empty when given.
-func Text(c *cli.Context, name, byDefault string) (string, error) {
-	if !c.IsSet(name) {
-		return byDefault, nil
-	}
-	if c.String(name) == "" {
-		return "", Usagef("--%s: empty", name)
-	}
-	return c.String(name), nil
-}
-
-// Host returns the flag --host, or uname's node name, as the stream shows it.
-func Host(c *cli.Context) (string, error) {
-	name, err := os.Hostname()
-	if err != nil && !c.IsSet("host") {
-		return "", fmt.Errorf("node name: %w", err)
-	}
-	name, err = Text(c, "host", name)
-	return rows.Escape(name), err
+	value, err := parse(text)
+	f.Refuse(err != nil, "--%s: %v", name, err)
+	return value
 }

@@ -50,63 +50,43 @@ func App() *cli.App {
 }
 
 func run(c *cli.Context, env filter.Env) error {
-	o, err := options(c)
-	if err != nil {
-		return err
+	f := filter.Read(c)
+	o := options(f)
+	o.Progress = terminal(c.App.ErrWriter)
+	if f.Err() != nil {
+		return f.Err()
 	}
 	return Run(o, env)
 }
 
 // options are the flags.
-func options(c *cli.Context) (o Options, err error) {
-	o = Options{DryRun: c.Bool("dry-run"), Now: time.Now, Progress: terminal(c.App.ErrWriter)}
-	if o.Dir, err = filter.Text(c, "dir", defaultDir); err != nil {
-		return o, err
-	}
+func options(f *filter.Flags) Options {
 	// A slash at its end would follow a link there, and rows go to other programs.
-	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
-		return o, err
+	dir, err := filepath.Abs(f.Text("dir", defaultDir))
+	f.Fail(err)
+	return Options{
+		Dir: dir, Mailboxes: mailboxes(f), LockTimeout: f.Duration("lock-timeout", defaultLockTimeout),
+		Timeout: f.Duration("timeout", defaultTimeout), AgainAfter: f.Duration("again-after", defaultAgainAfter),
+		Keep: f.Number("keep", defaultKeep), KeepFor: f.DurationOrNone("keep-for"),
+		MaxSize: filter.Parse(f, "max-size", "0", parseSize), FairSize: filter.Parse(f, "fair-size", defaultFairSize, parseShare),
+		MinFree: filter.Parse(f, "min-free", defaultMinFree, parseShare), Host: f.Host(),
+		DryRun: f.Switch("dry-run"), Now: time.Now,
 	}
-	paths := c.StringSlice("mailbox")
+}
+
+// mailboxes reads the templates of --mailbox.
+func mailboxes(f *filter.Flags) (all []mailbox.Template) {
+	paths := f.Texts("mailbox")
 	if len(paths) == 0 {
 		paths = []string{defaultMailbox, defaultPop}
 	}
 	for _, path := range paths {
 		template, err := mailbox.Parse(path)
-		if err != nil {
-			return o, filter.Usagef("--mailbox: %s", err)
-		}
-		if isNumbered(template.Suffix()) {
-			return o, filter.Usagef("--mailbox: %q has a number behind {user}, which a copy's name has for itself", path)
-		}
-		o.Mailboxes = append(o.Mailboxes, template)
+		f.Refuse(err != nil, "--mailbox: %v", err)
+		f.Refuse(err == nil && isNumbered(template.Suffix()), "--mailbox: %q has a number behind {user}, which a copy's name has for itself", path)
+		all = append(all, template)
 	}
-	if o.LockTimeout, err = filter.Duration(c, "lock-timeout", defaultLockTimeout); err != nil {
-		return o, err
-	}
-	if o.Timeout, err = filter.Duration(c, "timeout", defaultTimeout); err != nil {
-		return o, err
-	}
-	if o.AgainAfter, err = filter.Duration(c, "again-after", defaultAgainAfter); err != nil {
-		return o, err
-	}
-	if o.Keep, err = filter.Number(c, "keep", defaultKeep); err != nil {
-		return o, err
-	}
-	if o.MaxSize, err = parseSize(given(c, "max-size", "0")); err != nil {
-		return o, filter.Usagef("--max-size: %s", err)
-	}
-	if o.KeepFor, err = keepFor(c); err != nil {
-		return o, err
-	}
-	if o.FairSize, err = parseShare(given(c, "fair-size", defaultFairSize)); err != nil {
-		return o, filter.Usagef("--fair-size: %s", err)
-	}
-	if o.MinFree, err = parseShare(given(c, "min-free", defaultMinFree)); err != nil {
-		return o, filter.Usagef("--min-free: %s", err)
-	}
-	o.Host, err = filter.Host(c)
-	return o, err
+	return all
 }
 
 // isNumbered reports whether a suffix would be taken for a part of the EPOCH before
@@ -118,20 +98,4 @@ func isNumbered(suffix string) bool {
 	}
 	number, dot := strings.CutPrefix(suffix, ".")
 	return strings.IndexByte(digits, suffix[0]) >= 0 || dot && number != "" && strings.Trim(number, digits) == ""
-}
-
-// keepFor is a duration, or 0 for ever.
-func keepFor(c *cli.Context) (time.Duration, error) {
-	if given(c, "keep-for", "0") == "0" {
-		return 0, nil
-	}
-	return filter.Duration(c, "keep-for", 0)
-}
-
-// given returns the value of flag name, or byDefault when it isn't given.
-func given(c *cli.Context, name, byDefault string) string {
-	if !c.IsSet(name) {
-		return byDefault
-	}
-	return c.String(name)
 }

@@ -40,42 +40,31 @@ func App() *cli.App {
 	})
 }
 
-func run(c *cli.Context, env filter.Env) (err error) {
-	o := Options{Total: c.Bool("total"), Churn: c.Bool("churn"), Report: env.Report, Warn: env.Warn, Now: time.Now}
-	if o.Min, err = filter.Number(c, "min", 1); err != nil {
-		return err
+func run(c *cli.Context, env filter.Env) error {
+	f := filter.Read(c)
+	o := Options{
+		Total: f.Switch("total"), Churn: f.Switch("churn"), Min: f.Number("min", 1), Host: f.Host(), Metrics: f.Text("metrics", ""),
+		Report: env.Report, Warn: env.Warn, Now: time.Now,
 	}
-	if o.Host, err = filter.Host(c); err != nil {
-		return err
+	every, input, table := f.Duration("every", 0), f.Text("input", ""), f.Text("titles", "")
+	isText, stands := input != "", every > 0
+	f.Refuse(table != "" && isText, "--titles: text of ps has none")
+	f.Refuse(stands && isText, "--every: text of ps is read only once")
+	f.Refuse(o.Churn && !stands, "--churn: goes with --every")
+	f.Refuse(f.Switch("no-realtime") && !stands, "--no-realtime: goes with --every")
+	f.Refuse(isText && !f.Given("host"), "--input needs --host: the text doesn't say whose it is")
+	if f.Err() != nil {
+		return f.Err()
 	}
-	if o.Metrics, err = filter.Text(c, "metrics", ""); err != nil {
-		return err
-	}
-	every, err := filter.Duration(c, "every", 0)
-	if err != nil {
-		return err
-	}
-	input, err := filter.Text(c, "input", "")
-	if err != nil {
-		return err
-	}
-	path, err := filter.Text(c, "titles", "")
-	switch {
-	case err != nil:
-		return err
-	case path != "" && input != "":
-		return filter.Usagef("--titles: text of ps has none")
-	case input == "":
+	if !isText {
 		var faults []error
-		if o.Titles, faults = titles.Load(path); len(faults) > 0 {
+		if o.Titles, faults = titles.Load(table); len(faults) > 0 {
 			return env.Unfit(faults)
 		}
 	}
 	switch {
-	case every > 0 && input != "":
-		return filter.Usagef("--every: text of ps is read only once")
-	case every > 0:
-		if !c.IsSet("host") { // it may be set while this runs
+	case stands:
+		if !f.Given("host") { // it may be set while this runs
 			o.NodeName = func() string {
 				if name, err := os.Hostname(); err == nil {
 					o.Host = rows.Escape(name)
@@ -83,23 +72,16 @@ func run(c *cli.Context, env filter.Env) (err error) {
 				return o.Host
 			}
 		}
-		return stand(c, o, every, env)
-	case o.Churn:
-		return filter.Usagef("--churn: goes with --every")
-	case c.Bool("no-realtime"):
-		return filter.Usagef("--no-realtime: goes with --every")
-	case input == "":
-	case !c.IsSet("host"):
-		return filter.Usagef("--input needs --host: the text doesn't say whose it is")
+		return stand(o, every, f.Switch("no-realtime"), env)
 	case input == "-":
 		o.Text, o.TextName = env.In, "<stdin>"
-	default:
-		f, err := os.Open(input)
+	case isText:
+		file, err := os.Open(input)
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		o.Text, o.TextName = f, input
+		defer file.Close()
+		o.Text, o.TextName = file, input
 	}
 	debug.SetGCPercent(-1) // the run is too short for it, and its memory small
 	return Run(o, env.Out)
@@ -107,9 +89,9 @@ func run(c *cli.Context, env filter.Env) (err error) {
 
 // stand prepares for a storm in which nothing new can be started and nobody else
 // gets the processor.
-func stand(c *cli.Context, o Options, every time.Duration, env filter.Env) error {
+func stand(o Options, every time.Duration, normalPriority bool, env filter.Env) error {
 	proc.MakeThreads()
-	if !c.Bool("no-realtime") {
+	if !normalPriority {
 		proc.RaisePriority()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)

@@ -80,13 +80,13 @@ func run(c *cli.Context, env filter.Env) error {
 	if c.IsSet("yes") {
 		return filter.Usagef("--yes: needs --end")
 	}
-	every, err := filter.Duration(c, "every", 0)
-	switch {
-	case err != nil:
-		return err
-	case every > longestEvery:
-		return filter.Usagef("--every: %s is over %s", every, longestEvery)
-	case every > 0:
+	f := filter.Read(c)
+	every := f.Duration("every", 0)
+	f.Refuse(every > longestEvery, "--every: %s is over %s", every, longestEvery)
+	if f.Err() != nil {
+		return f.Err()
+	}
+	if every > 0 {
 		m.every = c.String("every")
 	}
 	return runPipe(m, c.App.ErrWriter)

@@ -29,12 +29,11 @@ func runPause(c *cli.Context, out io.Writer) error {
 	if c.Bool("resume") {
 		return pause.Write(pausePath(), nil)
 	}
-	d, err := filter.Duration(c, "pause", 0)
-	if err != nil {
-		return err
-	}
-	if d > longestPause {
-		return filter.Usagef("--pause: %s is over %s", d, longestPause)
+	f := filter.Read(c)
+	d := f.Duration("pause", 0)
+	f.Refuse(d > longestPause, "--pause: %s is over %s", d, longestPause)
+	if f.Err() != nil {
+		return f.Err()
 	}
 	entry := pause.Entry{User: pause.Any, Proc: pause.Any}
 	if text := c.Args().First(); text != "" {

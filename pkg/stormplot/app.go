@@ -1,6 +1,7 @@
 package stormplot
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -37,64 +38,48 @@ func App() *cli.App {
 	})
 }
 
-func run(c *cli.Context, env filter.Env) (err error) {
-	o := Options{Now: time.Now(), Zone: time.Local, Heat: c.Bool("heat"), SVG: c.Bool("svg"), Width: screenWidth(), ASCII: !isUTF8()}
-	if o.Since, err = since(c, o.Now); err != nil {
-		return err
-	}
-	if o.User, err = pattern(c, "user"); err != nil {
-		return err
-	}
-	if o.Proc, err = pattern(c, "proc"); err != nil {
-		return err
-	}
-	top, err := filter.Number(c, "top", defaultTop)
-	switch {
-	case err != nil:
-		return err
-	case top == 0 || top > 1000:
-		return filter.Usagef("--top: from 1 to 1000")
-	case o.Heat && c.IsSet("top"):
-		return filter.Usagef("--top: goes without --heat, which draws all rows as one")
-	}
-	o.Top = int(top)
-	if o.Runs, err = filter.Text(c, "runs", ""); err != nil {
-		return err
+func run(c *cli.Context, env filter.Env) error {
+	f := filter.Read(c)
+	o := Options{Now: time.Now(), Zone: time.Local, Heat: f.Switch("heat"), SVG: f.Switch("svg"), Width: screenWidth(), ASCII: !isUTF8()}
+	o.Since = filter.Parse(f, "since", "", func(text string) (time.Time, error) { return since(text, f.Given("since"), o.Now) })
+	o.User, o.Proc = pattern(f, "user"), pattern(f, "proc")
+	top := f.Number("top", defaultTop)
+	f.Refuse(top == 0 || top > 1000, "--top: from 1 to 1000")
+	f.Refuse(o.Heat && f.Given("top"), "--top: goes without --heat, which draws all rows as one")
+	o.Top, o.Runs = int(top), f.Text("runs", "")
+	if f.Err() != nil {
+		return f.Err()
 	}
 	return Run(o, env)
 }
 
-// since returns the beginning that --since names.
-func since(c *cli.Context, now time.Time) (time.Time, error) {
-	if !c.IsSet("since") {
-		return time.Time{}, nil
-	}
-	text := c.String("since")
+// since returns the beginning that --since names, if it is given.
+func since(text string, given bool, now time.Time) (time.Time, error) {
 	day, err := time.ParseInLocation(time.DateOnly, text, time.Local)
 	switch {
+	case !given:
+		return time.Time{}, nil
 	case err == nil && day.After(now):
-		return day, filter.Usagef("--since: %s is in the future", text)
+		return day, fmt.Errorf("%s is in the future", text)
 	case err == nil && day.Unix() >= 0:
 		return day, nil
 	}
 	ago, err := time.ParseDuration(text)
 	if err != nil || ago <= 0 || strings.ContainsAny(text, "+.") || now.Add(-ago).Unix() < 0 {
-		return day, filter.Usagef("--since: %q is neither a duration such as 36h nor a date such as 2026-11-01", text)
+		return day, fmt.Errorf("%q is neither a duration such as 36h nor a date such as 2026-11-01", text)
 	}
 	return now.Add(-ago), nil
 }
 
 // pattern returns the glob of a flag, nil if it isn't given.
-func pattern(c *cli.Context, name string) (table.Pattern, error) {
-	text, err := filter.Text(c, name, "")
-	if err != nil || text == "" {
-		return nil, err
+func pattern(f *filter.Flags, name string) table.Pattern {
+	text := f.Text(name, "")
+	if text == "" {
+		return nil
 	}
 	p, err := table.Compile(text)
-	if err != nil {
-		return nil, filter.Usagef("--%s: %s", name, err)
-	}
-	return p, nil
+	f.Refuse(err != nil, "--%s: %v", name, err)
+	return p
 }
 
 // screenWidth returns how wide the terminal on standard output is; 80 if it is none.

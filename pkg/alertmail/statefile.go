@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/state"
 )
 
 // A field is a cell of the state file with its column.
@@ -163,8 +164,18 @@ func (d *delivery) fields() []field {
 		{"failing_since", (*moment)(&d.failing)}, {"tried", (*moment)(&d.tried)}, {"said", (*moment)(&d.said)},
 		{"hour_from", (*moment)(&d.pace.from)}, {"hour_sent", (*number)(&d.pace.sent)},
 		{"last_sent", (*moment)(&d.pace.last)}, {"waited", (*yes)(&d.pace.waited)},
-		{"withheld", (*number)(&d.withheld)},
 	}
+}
+
+// deliveryFields are what the state file keeps of a way's delivery. The line of the mail
+// to owners has besides it what no message counts.
+func (m *memory) deliveryFields(w way) []field {
+	d := &m.deliveries[w]
+	withheld := &d.withheld
+	if w == byOwner {
+		withheld = &m.withheld
+	}
+	return append(d.fields(), field{"withheld", (*number)(withheld)})
 }
 
 // fields are what the state file keeps of an owner, in columns of others.
@@ -205,9 +216,9 @@ func (m *memory) encode() (lines [][]string) {
 		}
 		lines = append(lines, cells)
 	}
-	for w := range m.deliveries {
-		if d := &m.deliveries[w]; !d.isBlank() {
-			line(way(w).String(), d.fields())
+	for w := range way(numDeliveries) {
+		if !m.deliveries[w].isBlank() || w == byOwner && m.withheld != 0 {
+			line(w.String(), m.deliveryFields(w))
 		}
 	}
 	for _, o := range m.owners {
@@ -252,14 +263,18 @@ func (m *memory) decodeLine(cells []string) error {
 	}
 	switch w := slices.Index(wayNames[:], cells[0]); {
 	case w >= 0:
-		var d delivery
-		if err := set(d.fields()); err != nil {
+		d := &m.deliveries[w]
+		err := set(m.deliveryFields(way(w)))
+		if err == nil && d.id != "" && !messageID().MatchString(d.id) {
+			err = fmt.Errorf("%q is no id", rows.Clip(d.id, 80))
+		}
+		if err != nil {
+			if *d = (delivery{}); way(w) == byOwner {
+				m.withheld = 0
+			}
 			return err
 		}
-		if d.id != "" && !messageID().MatchString(d.id) {
-			return fmt.Errorf("%q is no id", rows.Clip(d.id, 80))
-		}
-		m.deliveries[w] = d.restored()
+		*d = d.restored()
 	case cells[0] == aStorm:
 		s := &storm{}
 		if err := set(s.fields()); err != nil {
@@ -295,4 +310,14 @@ func size(lines [][]string) (size int) {
 		}
 	}
 	return size
+}
+
+// save writes the memory. If it is too large the least bad is dropped.
+func (m *memory) save(table *state.Table) error {
+	lines := m.encode()
+	for size(lines) > state.MaxSize {
+		m.keepWorst(len(m.storms) / 2)
+		lines = m.encode()
+	}
+	return table.Write(lines)
 }

@@ -15,10 +15,10 @@ const mostFaults = 5
 type breakdown struct {
 	host string
 	course
-	faults   int64  // in the last input
-	reasons  string // that haven't been reported
-	failures string // kinds of reason that have been seen
-	paged    bool   // there is nobody but the recipients of pages
+	known
+	faults  int64  // in the last input
+	reasons string // that haven't been reported
+	paged   bool   // there is nobody but the recipients of pages
 }
 
 // A faultList is what is wrong with one input.
@@ -61,10 +61,9 @@ func newBreakdown(host string, faults faultList) *breakdown {
 // see adds what a run has found of the breakdown.
 func (b *breakdown) see(found *breakdown, o rules, now time.Time) {
 	reasons := b.reasons
-	known := history{failures: b.failures}
 	p := pending{errors: b.reasons}
-	seen := p.add(pending{errors: found.reasons}, &known)
-	b.reasons, b.failures, b.faults, b.paged = p.errors, known.failures, found.faults, found.paged
+	seen := p.add(pending{errors: found.reasons}, &b.known)
+	b.reasons, b.faults, b.paged = p.errors, found.faults, found.paged
 	b.course.see(now)
 	if b.reasons != reasons {
 		seen |= more
@@ -102,10 +101,10 @@ func (b *breakdown) labels(severity string) map[string]string {
 	return map[string]string{"alertname": "StormcheckNotWorking", "host": b.host, "severity": severity}
 }
 
-func (b *breakdown) lines(m message, _ string) []string {
+func (b *breakdown) lines(l *layout, _ string) []string {
 	if !b.lasts() {
-		row := b.summary(maxSummary, m.now)
-		return append([]string{row}, m.course(&b.course, b.host)...)
+		row := b.summary(maxSummary, l.now)
+		return append([]string{row}, b.course.lines(l, b.host)...)
 	}
 	row := "stormcheck on " + b.host + " is not working"
 	reasons := parts(b.reasons, "; ")
@@ -116,5 +115,20 @@ func (b *breakdown) lines(m message, _ string) []string {
 	if b.faults > 1 {
 		lines = append(lines, fmt.Sprintf("%d faults in the last input", b.faults))
 	}
-	return append(lines, m.course(&b.course, b.host)...)
+	return append(lines, b.course.lines(l, b.host)...)
 }
+
+// summary says whether the host's rows can be read, and what is wrong.
+func (b *breakdown) summary(_ int, _ time.Time) string {
+	if !b.lasts() {
+		return "stormcheck on " + b.host + " works again"
+	}
+	text := "stormcheck on " + b.host + " is not working"
+	if reasons := parts(b.reasons, "; "); len(reasons) > 0 {
+		text += ": " + reasons[0]
+	}
+	return text
+}
+
+// steps say how to find out why.
+func (b *breakdown) steps() []string { return []string{"run:    stormcheck --check"} }
