@@ -10,12 +10,6 @@ import (
 	"stormcheck/pkg/trusted"
 )
 
-// A Watched is a path that must not change: after a change no kill begins.
-type Watched struct {
-	Path  string
-	Noted trusted.Fingerprint // what it was
-}
-
 // parseWatched reads the values of --unless-changed: PATH@FINGERPRINT, or a path
 // that is noted now.
 func parseWatched(values []string) (all []Watched, err error) {

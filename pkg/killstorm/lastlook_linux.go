@@ -2,57 +2,14 @@ package killstorm
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
-	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
-	"stormcheck/pkg/rows"
 )
 
 // comeback is how long after the last kill the last look is: what starts such processes
 // gets the processor and the mailbox's lock meanwhile.
 const comeback = 100 * time.Millisecond
-
-// A census is the processes of some storms' accounts that have other names, by name.
-type census map[*storm]map[string][]id
-
-// add counts a process.
-func (c census) add(s *storm, p *proc.Process) {
-	if c[s] == nil {
-		c[s] = map[string][]id{}
-	}
-	c[s][string(p.Comm)] = append(c[s][string(p.Comm)], id{p.PID, p.Start})
-}
-
-// A crowd is processes of one name.
-type crowd struct {
-	comm  string
-	count int
-}
-
-// most returns the name that the most processes of a storm's account have.
-func (f *fight) most(c census, s *storm) (most crowd) {
-	for comm, ids := range c[s] {
-		n := 0
-		for _, id := range ids {
-			p := process{id: id, uid: s.user.UID}
-			if h, err := f.open(&p, &f.one); err == nil {
-				if f.refusal(s, &p, h, &f.one) == "" {
-					n++
-				}
-				h.Close()
-			}
-		}
-		if n > most.count || n == most.count && comm < most.comm {
-			most = crowd{comm, n}
-		}
-	}
-	return most
-}
-
-// mayBe reports whether so many may be a storm of n processes under another name.
-func (c crowd) mayBe(n int64) bool { return c.count >= 5 && 10*int64(c.count) >= n }
 
 // lastLook looks once more for all storms of which killstorm has ended a process.
 // Those that have come since, or have taken their name again, remain.
@@ -107,88 +64,4 @@ func (f *fight) lookLast() error {
 func (s *storm) leftName(id id) bool {
 	i, known := s.index[id]
 	return known && s.processes[i].claim == ours && !s.processes[i].touched()
-}
-
-// meetOther counts a process of a storm's account that has another name, if it is so.
-// It doesn't for titled rows: many people may have the account.
-func (f *fight) meetOther(c census, p *proc.Process, is func(*storm) bool) {
-	if p.Zombie || p.Kernel || f.isOwn(p) {
-		return
-	}
-	for _, s := range f.byUID[p.UID] {
-		if !s.people && is(s) {
-			f.mutex.Lock()
-			c.add(s, p)
-			f.mutex.Unlock()
-		}
-	}
-}
-
-// explain adds to the notes of storms that have subsided what else their accounts have
-// started since then, under another name, and which zombies are there.
-func (f *fight) explain(left map[*storm]int64) {
-	for s, n := range left {
-		s.due.Err = filter.Note(subsided(n).Error())
-	}
-	c, parents := census{}, map[*storm]map[int]int{}
-	err := f.table.Scan(func(_ int, p *proc.Process) {
-		for _, s := range f.byUID[p.UID] {
-			if _, is := left[s]; is && p.Zombie && string(p.Comm) == s.comm {
-				f.mutex.Lock()
-				if parents[s] == nil {
-					parents[s] = map[int]int{}
-				}
-				parents[s][p.PPID]++
-				f.mutex.Unlock()
-				return
-			}
-		}
-		f.meetOther(c, p, func(s *storm) bool {
-			_, is := left[s]
-			return is && string(p.Comm) != s.comm && p.Start >= f.firstOf(s.due.Row)
-		})
-	})
-	if err != nil {
-		return // the notes are right without it
-	}
-	for s, n := range left {
-		var also []string
-		if other := f.most(c, s); other.mayBe(s.due.Row.Count.N) {
-			also = append(also, fmt.Sprintf("%d named %s started at the same time", other.count, rows.EscapeName(other.comm)))
-		}
-		if zombies := f.zombies(parents[s]); zombies != "" {
-			also = append(also, zombies)
-		}
-		s.due.Err = filter.Note(rows.FormatSubsided(n, strings.Join(also, " and ")))
-	}
-}
-
-// zombies words how many zombies there are, by their parents.
-func (f *fight) zombies(parents map[int]int) string {
-	total, parent := 0, 0
-	for pid, n := range parents {
-		if total += n; n > parents[parent] || n == parents[parent] && pid < parent {
-			parent = pid
-		}
-	}
-	if total == 0 {
-		return ""
-	}
-	name := "of another namespace"
-	if f.identify(parent, &f.one) == nil {
-		name = fmt.Sprintf("%s (PID %d)", rows.EscapeName(string(f.one.Comm)), parent)
-	}
-	return fmt.Sprintf("%d zombies: no kill ends them - their parent %s has to reap them", total, name)
-}
-
-// firstOf returns when the row's oldest process started, as Process.Start: a minute
-// before the snapshot if the row doesn't say.
-func (f *fight) firstOf(row rows.Row) uint64 {
-	oldest := row.Oldest.Time
-	if oldest.IsZero() {
-		oldest = row.Time.Add(-time.Minute)
-	}
-	const ticks = 100 // a second, proc_pid_stat(5)
-	ago := uint64(max(0, f.Now().Sub(oldest)+time.Second) / (time.Second / ticks))
-	return f.now - min(f.now, ago)
 }

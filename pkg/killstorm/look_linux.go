@@ -4,116 +4,37 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
 )
 
-// A lookout reads the process table.
-type lookout struct {
-	table  *proc.Table
-	own    map[int]bool  // killstorm and its ancestors
-	group  int           // its process group, 0 if that is unknown
-	sweeps int           // done
-	took   time.Duration // the last one
-	now    uint64        // when it began, for Process.Recent
-
-	workers [2]proc.Identity // of the processes that each passes, one for each goroutine
-	one     proc.Identity    // of a process that is looked at alone
-}
-
-func openLookout() (l lookout, err error) {
-	// The group is 0 if its leader is outside of this PID namespace, and so is that of
-	// every other process from there.
-	l = lookout{own: map[int]bool{}, group: syscall.Getpgrp()}
-	if l.table, err = proc.Open(); err != nil {
-		return l, err
-	}
-	if err = l.ancestors(); err == nil {
-		for w := range l.workers {
-			err = errors.Join(err, l.identify(os.Getpid(), &l.workers[w])) // makes its buffers
-		}
-	}
+func newFight(k *killer, storms []*storm, deadline time.Time) (*fight, error) {
+	look, err := openLookout()
 	if err != nil {
-		l.table.Close()
+		return nil, err
 	}
-	return l, err
-}
-
-// ancestors finds this process and all above it, which started the pipe. If one of
-// them ends meanwhile, its children have another parent, and it begins again.
-func (l *lookout) ancestors() (err error) {
-	const tries = 10
-	for range tries {
-		if err = l.climb(); !errors.Is(err, proc.ErrGone) {
-			break
+	f := &fight{killer: k, lookout: look, storms: storms, deadline: deadline, byUID: map[uint32][]*storm{}, unbound: unbound()}
+	f.visit = func(_ int, p *proc.Process) { f.meet(p) }
+	for _, s := range storms {
+		if s.index == nil {
+			s.index = map[id]int{}
+		}
+		f.byUID[s.user.UID] = append(f.byUID[s.user.UID], s)
+		s.naming.table, s.naming.owner, s.naming.comm = s.table, s.owner, s.comm
+		if s.subordinates.Any() && !s.people {
+			f.rootless = append(f.rootless, s)
 		}
 	}
-	return err
+	return f, nil
 }
 
-func (l *lookout) climb() error {
-	clear(l.own)
-	for pid := os.Getpid(); pid > 0 && !l.own[pid]; pid = l.one.PPID {
-		l.own[pid] = true
-		if err := l.identify(pid, &l.one); err != nil {
-			return fmt.Errorf("/proc/%d: %w", pid, err)
-		}
-	}
-	return nil
-}
-
-// identify reads the identity of the process that has a PID.
-func (l *lookout) identify(pid int, who *proc.Identity) error {
-	h, err := l.table.Process(pid)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	return h.Identify(who)
-}
-
-// isOwn reports whether a process is killstorm's own pipe, or started it.
-func (l *lookout) isOwn(p *proc.Process) bool {
-	return l.own[p.PID] || l.group != 0 && p.PGID == l.group
-}
-
-// each passes all processes of all storms to do, the worst storm's first.
-func (f *fight) each(do func(s *storm, p *process, who *proc.Identity)) {
-	for _, s := range f.storms {
-		f.eachOf(s, do)
-	}
-}
-
-// eachOf passes all processes of a storm to do, from two goroutines: it is the
-// kernel's work, which two processors share well.
-func (f *fight) eachOf(s *storm, do func(s *storm, p *process, who *proc.Identity)) {
-	const share = 32
-	var (
-		wait sync.WaitGroup
-		next atomic.Int64
-	)
-	for w := range f.workers {
-		wait.Add(1)
-		go func() {
-			defer wait.Done()
-			for {
-				end := int(next.Add(share))
-				if end-share >= len(s.processes) {
-					return
-				}
-				for i := end - share; i < min(end, len(s.processes)); i++ {
-					do(s, &s.processes[i], &f.workers[w])
-				}
-			}
-		}()
-	}
-	wait.Wait()
+// unbound reports whether real-time processes may have all of the processor, sched(7).
+// Else the kernel keeps a twentieth for others.
+func unbound() bool {
+	text, _ := os.ReadFile("/proc/sys/kernel/sched_rt_runtime_us")
+	return string(text) == "-1\n"
 }
 
 // sweep reads the table.
@@ -193,29 +114,6 @@ func (f *fight) look() error {
 	return nil
 }
 
-// subsided is the error of a storm of which so many processes are left, too few for
-// the limit.
-type subsided int64
-
-func (s subsided) Error() string { return rows.FormatSubsided(int64(s), "") }
-
-// keep drops each storm for which why returns an error, which its row gets. None of
-// its processes was signalled, and none will be.
-func (f *fight) keep(why func(*storm) error) {
-	var kept []*storm
-	for _, s := range f.storms {
-		if err := why(s); err != nil {
-			s.due.Err = err
-			if !f.DryRun {
-				s.due.Record.Set(rows.Killed, "0")
-			}
-			continue
-		}
-		kept = append(kept, s)
-	}
-	f.storms = kept
-}
-
 // stillDue holds what the last sweep has seen against the limits again, and sets the
 // goal. Processes that
 // must not be touched count too: they are there. But the others have to reach the
@@ -289,71 +187,4 @@ func (f *fight) examine(all bool) {
 		}
 		h.Close()
 	})
-}
-
-// open opens a process and reads its identity through the handle with which it will
-// be signalled. The error is proc.ErrGone also for a zombie, and if another process
-// has the PID by now.
-func (l *lookout) open(p *process, who *proc.Identity) (proc.Handle, error) {
-	h, err := l.table.Process(p.pid)
-	if err != nil {
-		return h, err
-	}
-	err = h.Identify(who)
-	p.unseen = nil
-	if err == nil && (who.PID != p.pid || who.Start != p.start || who.Zombie) {
-		err = proc.ErrGone
-	}
-	if err != nil {
-		h.Close()
-	}
-	return h, err
-}
-
-// Why processes that match are refused.
-const (
-	ownGroup    = "of its own process group or above"
-	inContainer = "in containers"
-	foreign     = "in containers that others made"
-	firstOne    = "the first of containers"
-	otherUID    = "of another real uid"
-	byTitle     = "named by titles and not spelled by the limits row"
-	stranger    = "of a subordinate uid in a foreign user namespace" // the row isn't about it
-)
-
-// refusal says why the process that was opened must not be touched, though it
-// matches; "" if it may.
-func (f *fight) refusal(s *storm, p *process, h proc.Handle, who *proc.Identity) string {
-	switch uid := p.uid; {
-	case p.why == ownGroup || p.why == byTitle:
-		return p.why
-	case who.UID != uid || who.Real != uid || who.Saved != uid:
-		return otherUID // a setuid program that somebody else runs
-	case uid != s.user.UID && !s.madeUser(h):
-		return stranger
-	case !who.Inner:
-		return ""
-	case !f.AllowOwnContainers:
-		return inContainer
-	case who.First:
-		return firstOne
-	case !s.owns(h):
-		return foreign
-	}
-	return ""
-}
-
-// owns reports whether the storm's account made every container that a process is in.
-func (s *storm) owns(h proc.Handle) bool {
-	owners, err := h.ContainerOwners()
-	return err == nil && len(owners) > 0 && !slices.ContainsFunc(owners, func(uid uint32) bool {
-		return uid != s.user.UID && !s.subordinates.Hold(uid)
-	})
-}
-
-// madeUser reports whether the storm's account made a user namespace that a process is
-// in. Else its uid only happens to be a subordinate one.
-func (s *storm) madeUser(h proc.Handle) bool {
-	owners, err := h.UserOwners()
-	return err == nil && slices.Contains(owners, s.user.UID)
 }

@@ -2,7 +2,9 @@ package killstorm
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
 	"stormcheck/pkg/proc"
 )
@@ -124,3 +126,24 @@ func oldest(all []process) []process {
 
 // byAge sorts the oldest first.
 func byAge(a, b id) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.pid, b.pid)) }
+
+// Why processes that match are refused.
+const (
+	ownGroup    = "of its own process group or above"
+	inContainer = "in containers"
+	foreign     = "in containers that others made"
+	firstOne    = "the first of containers"
+	otherUID    = "of another real uid"
+	byTitle     = "named by titles and not spelled by the limits row"
+	stranger    = "of a subordinate uid in a foreign user namespace" // the row isn't about it
+)
+
+// list lists counts, without commas, which a message can't have.
+func list(counts map[string]int) string {
+	var parts []string
+	for what, n := range counts {
+		parts = append(parts, fmt.Sprintf("%d %s", n, what))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, " and ")
+}

@@ -3,8 +3,6 @@ package killstorm
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -53,32 +51,6 @@ func (s *storm) wouldKill() string {
 	return text
 }
 
-// refusals counts those that were refused, by the reason.
-func (s *storm) refusals() map[string]int {
-	counts := map[string]int{}
-	for _, p := range s.processes {
-		if p.claim == refused && p.alive(s.sweep) {
-			counts[p.why]++
-		}
-	}
-	return counts
-}
-
-// refusalErrors says how many were refused and why: "refused: 3 in containers". It is a
-// Note, but an error for those of the own process group: the storm was started from
-// where killstorm was, and nothing else would ever end it.
-func (s *storm) refusalErrors(consequence string) (all []error) {
-	counts := s.refusals()
-	if n := counts[ownGroup]; n > 0 {
-		all = append(all, errors.New(rows.FormatRefused(fmt.Sprintf("%d %s%s", n, ownGroup, consequence))))
-		delete(counts, ownGroup)
-	}
-	if len(counts) > 0 {
-		all = append(all, filter.Note(rows.FormatRefused(list(counts)+consequence)))
-	}
-	return all
-}
-
 // resistance says why those that remain do.
 func (s *storm) resistance(left []process) string {
 	counts := map[string]int{}
@@ -102,14 +74,4 @@ func (s *storm) resistance(left []process) string {
 		counts["respawned as "+rows.EscapeName(n.comm)] += n.count
 	}
 	return list(counts)
-}
-
-// list lists counts, without commas, which a message can't have.
-func list(counts map[string]int) string {
-	var parts []string
-	for what, n := range counts {
-		parts = append(parts, fmt.Sprintf("%d %s", n, what))
-	}
-	slices.Sort(parts)
-	return strings.Join(parts, " and ")
 }

@@ -2,12 +2,10 @@ package killstorm
 
 import (
 	"cmp"
-	"fmt"
 	"os"
 	"os/signal"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,23 +30,6 @@ func Run(o Options, env filter.Env) error {
 	}.Run(env)
 }
 
-// A killer is a run. A signal ends it.
-type killer struct {
-	Options
-	signals chan os.Signal
-	ending  error            // what the signal was
-	titles  proc.TitleReader // which remembers which processes are stuck
-	answers *answers
-	// abandoned is set by a second signal: what is frozen and not yet killed is resumed.
-	abandoned atomic.Bool
-	working   sync.Mutex // held by act
-	evidence  chan bool  // holds one while evidence is written
-}
-
-func newKiller(o Options) *killer {
-	return &killer{Options: o, signals: make(chan os.Signal, 1), answers: newAnswers(), evidence: make(chan bool, 1)}
-}
-
 // writingTakes is how long rows may take to be written after a second signal.
 const writingTakes = time.Second
 
@@ -60,23 +41,6 @@ func (k *killer) abandon() {
 	time.Sleep(writingTakes)
 	signal.Reset(syscall.SIGTERM)
 	_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
-}
-
-// caught are the signals that would end killstorm, and leave processes frozen, if it
-// didn't catch them. Nothing helps against KILL.
-var caught = []os.Signal{
-	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTERM,
-	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGXCPU,
-}
-
-// termination returns the signal that ends killstorm, or nil.
-func (k *killer) termination() error {
-	select {
-	case sig := <-k.signals:
-		k.ending = fmt.Errorf("ended early by a signal: %s", sig)
-	default:
-	}
-	return k.ending
 }
 
 // act does what is due for rows that came together. After a termination signal it does

@@ -33,3 +33,9 @@ func parseSignal(text string, given bool) (Signal, error) {
 	}
 	return 0, filter.Usagef("--signal: %q is none of HUP INT QUIT ABRT KILL USR1 USR2 TERM", text)
 }
+
+const (
+	stopSignal   = syscall.SIGSTOP
+	resumeSignal = syscall.SIGCONT
+	killSignal   = syscall.SIGKILL
+)

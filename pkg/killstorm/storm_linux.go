@@ -1,11 +1,14 @@
 package killstorm
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
+	"stormcheck/pkg/rows"
 )
 
 // A storm is all processes of one uid and one name, and what becomes of them.
@@ -97,3 +100,53 @@ func (s *storm) remaining() []process {
 
 // killed returns those that killstorm has ended.
 func (s *storm) killed() []process { return s.all((*process).killed) }
+
+// A goal is what a row wants.
+type goal uint8
+
+const (
+	endAll    goal = iota // the action kill
+	endOldest             // the action trim: bring the storm under the limit
+)
+
+// A trim is what was chosen of a storm whose oldest processes end.
+type trim struct {
+	done   bool // no more are chosen
+	of     int  // live processes when it was done
+	excess int  // of them, those that had to end
+}
+
+// A crowd is processes of one name.
+type crowd struct {
+	comm  string
+	count int
+}
+
+// mayBe reports whether so many may be a storm of n processes under another name.
+func (c crowd) mayBe(n int64) bool { return c.count >= 5 && 10*int64(c.count) >= n }
+
+// refusals counts those that were refused, by the reason.
+func (s *storm) refusals() map[string]int {
+	counts := map[string]int{}
+	for _, p := range s.processes {
+		if p.claim == refused && p.alive(s.sweep) {
+			counts[p.why]++
+		}
+	}
+	return counts
+}
+
+// refusalErrors says how many were refused and why: "refused: 3 in containers". It is a
+// Note, but an error for those of the own process group: the storm was started from
+// where killstorm was, and nothing else would ever end it.
+func (s *storm) refusalErrors(consequence string) (all []error) {
+	counts := s.refusals()
+	if n := counts[ownGroup]; n > 0 {
+		all = append(all, errors.New(rows.FormatRefused(fmt.Sprintf("%d %s%s", n, ownGroup, consequence))))
+		delete(counts, ownGroup)
+	}
+	if len(counts) > 0 {
+		all = append(all, filter.Note(rows.FormatRefused(list(counts)+consequence)))
+	}
+	return all
+}

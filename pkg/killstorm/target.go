@@ -105,14 +105,6 @@ func trimLimit(l rows.Limit) error {
 	return nil
 }
 
-// Protected are the users of --protect: by uid, so that no second name of theirs leads
-// to them, and by name, in case the name service doesn't know the uid, and for users
-// that titles name.
-type Protected struct {
-	UIDs  map[uint32]bool
-	Names map[string]bool
-}
-
 // protect looks up the users of --protect, which are names or uids. All digits are both,
 // unless an account has that name. A name that no account has is a mistake, and would
 // protect nobody, unless titles may hold it.

@@ -8,21 +8,6 @@ import (
 	"stormcheck/pkg/filter"
 )
 
-// A goal is what a row wants.
-type goal uint8
-
-const (
-	endAll    goal = iota // the action kill
-	endOldest             // the action trim: bring the storm under the limit
-)
-
-// A trim is what was chosen of a storm whose oldest processes end.
-type trim struct {
-	done   bool // no more are chosen
-	of     int  // live processes when it was done
-	excess int  // of them, those that had to end
-}
-
 // choose chooses, once, which processes of the storms that are trimmed end: the oldest
 // of those that aren't likely to be a parent or a person's.
 func (f *fight) choose() {
