@@ -16,10 +16,6 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// tries is how often a mailbox that changes is copied before the last copy has
-// to do.
-const tries = 3
-
 // maxHold is how long a mailbox stays locked at most: Postfix defers mail after
 // waiting 19 s. A variable for tests.
 var maxHold = 15 * time.Second
@@ -35,18 +31,6 @@ var (
 // errTorn is the error of a mailbox that changed while it was copied. Mail programs
 // write in its middle: a copy may have a message twice, or half of one.
 var errTorn = errors.New(rows.Torn)
-
-// A box is one of a user's mailboxes.
-type box struct {
-	*job
-	series
-	rank
-	template mailbox.Template
-	spool    string // the directory where it lies
-
-	locked   time.Time // when it was locked first; zero: never
-	unlocked time.Time // when it was unlocked last, or later
-}
 
 func newBox(j *job, t mailbox.Template) *box {
 	b := &box{job: j, template: t, series: j.series(t)}
@@ -69,9 +53,6 @@ func (b *box) archive() result {
 }
 
 func noCopy(err error) result { return result{said: []error{err}} }
-
-// inSpool is where work for the mailbox may hang.
-func (b *box) inSpool() place { return place{dir: b.spool, spare: b.failed} }
 
 // A glance is what a mailbox is before it is copied.
 type glance struct {
@@ -206,20 +187,6 @@ func (b *box) save() result {
 			b.again()
 		}
 	}
-}
-
-// remaining is how much time the row has left.
-func (b *box) remaining() time.Duration {
-	deadline, _ := b.ctx.Deadline()
-	return time.Until(deadline)
-}
-
-// inTime is the error of a row that has taken too long.
-func (j *job) inTime() error {
-	if j.ctx.Err() == nil {
-		return nil
-	}
-	return j.overtime(errOver)
 }
 
 // attempt waits for the mailbox's turn and copies it once.

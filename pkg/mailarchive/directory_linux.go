@@ -307,7 +307,7 @@ func (d *directory) list() error {
 	slices.Sort(d.names)
 	d.changed = st.Mtim
 	d.sweep()
-	d.failed.read(d)
+	d.failed.read(d.File)
 	return nil
 }
 

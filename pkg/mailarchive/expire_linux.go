@@ -116,11 +116,6 @@ func (a *archiver) expireFrom(d *directory, suffixes []string) (failure error) {
 	return failure
 }
 
-// isExpired reports whether what began then is due to go.
-func (o Options) isExpired(began time.Time) bool {
-	return o.KeepFor > 0 && o.Now().Sub(began) > o.KeepFor
-}
-
 // epochIn finds the EPOCH behind the name of whoever it is, and what follows it: of a time
 // from 1973 on, so that a number in a user's name isn't one.
 var epochIn = regexp.MustCompile(`^(?:.+)\.([1-9]\d{8,10})(\D.*)?$`)

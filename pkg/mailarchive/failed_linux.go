@@ -39,35 +39,10 @@ func (f failure) isWithin(now time.Time, d time.Duration) bool {
 	return !f.at.After(now) && now.Sub(f.at) < d
 }
 
-// hasFailed reports whether the copy of the mailbox has failed a short while ago.
-func (j *job) hasFailed(path string) bool {
-	j.dir.mutex.Lock()
-	defer j.dir.mutex.Unlock()
-	return j.dir.failed.within(path, j.Now(), j.AgainAfter)
-}
-
-// noteFailure notes that the copy of the mailbox has failed, or hasn't: nil. If that
-// can't be written the next run waits for the mailbox again.
-func (j *job) noteFailure(path string, why error) {
-	d, now, path := j.dir, j.Now(), rows.Escape(path)
-	d.mutex.Lock()
-	defer d.mutex.Unlock()
-	had := slices.ContainsFunc(d.failed, func(f failure) bool { return f.mailbox == path })
-	if why == nil && !had {
-		return
-	}
-	d.failed.read(d) // other runs write there too
-	d.failed = slices.DeleteFunc(d.failed, func(f failure) bool { return f.mailbox == path || !f.isWithin(now, j.AgainAfter) })
-	if why != nil && j.AgainAfter > 0 {
-		d.failed = append(d.failed, failure{now, path, rows.EscapeMessage(why.Error())})
-	}
-	_ = d.writeFailed()
-}
-
-// read reads the file. A line that isn't as writeFailed makes it is left out.
-func (f *failures) read(d *directory) {
+// read reads the file in a directory. A line that isn't as write makes it is left out.
+func (f *failures) read(dir *os.File) {
 	*f = nil
-	fd, err := unix.Openat(int(d.Fd()), failedName, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(int(dir.Fd()), failedName, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
@@ -82,27 +57,27 @@ func (f *failures) read(d *directory) {
 	}
 }
 
-// writeFailed replaces the file. It needn't be on the disk.
-func (d *directory) writeFailed() error {
+// write replaces the file in a directory. It needn't be on the disk.
+func (f failures) write(dir *os.File) error {
 	text := failedHeader + "\n"
-	for _, f := range d.failed {
-		text += fmt.Sprintf("%s,%s,%s\n", rfc3339(f.at), f.mailbox, f.why)
+	for _, one := range f {
+		text += fmt.Sprintf("%s,%s,%s\n", rfc3339(one.at), one.mailbox, one.why)
 	}
+	at := int(dir.Fd())
 	temporary := fmt.Sprintf(".%s.tmp%d", failedName, os.Getpid())
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	fd, err := unix.Openat(int(d.Fd()), temporary, flags, 0o600)
+	fd, err := unix.Openat(at, temporary, flags, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = unix.Write(fd, []byte(text))
 	unix.Close(fd)
 	if err == nil {
-		err = unix.Renameat(int(d.Fd()), temporary, int(d.Fd()), failedName)
+		err = unix.Renameat(at, temporary, at, failedName)
 	}
 	if err != nil {
-		_ = unix.Unlinkat(int(d.Fd()), temporary, 0)
+		_ = unix.Unlinkat(at, temporary, 0)
 	}
-	d.add(failedName)
 	return err
 }
 

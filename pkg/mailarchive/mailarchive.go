@@ -46,3 +46,8 @@ func span(d time.Duration) string {
 	}
 	return text
 }
+
+// isExpired reports whether what began then is due to go.
+func (o Options) isExpired(began time.Time) bool {
+	return o.KeepFor > 0 && o.Now().Sub(began) > o.KeepFor
+}

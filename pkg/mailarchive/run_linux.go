@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 	"time"
 
 	"stormcheck/pkg/filter"
@@ -23,52 +22,10 @@ func Run(o Options, env filter.Env) error {
 	err := filter.Acting{
 		Tool: "mailarchive", Action: "archive", Host: o.Host, Now: o.Now,
 		Fills: []rows.Column{rows.Archived},
-		Start: a.start,
+		Start: (&snapshot{archiver: a, jobs: map[owner]*job{}}).start,
 		Stop:  stop,
 	}.Run(env)
 	return errors.Join(err, endExpiry())
-}
-
-// An archiver is a run with what it holds open. All its threads are made at its start,
-// for in a storm there may be no more.
-type archiver struct {
-	Options
-	crew    *crew
-	queue   *queue
-	archive *archive
-
-	running context.Context // until a signal ends the run early
-	end     context.CancelCauseFunc
-
-	// The work in the snapshot of that time. An account may have many rows in it, as
-	// many as it has names for its processes: one copy of a mailbox stands for all.
-	snapshot time.Time
-	jobs     map[owner]*job
-	working  sync.WaitGroup // jobs
-}
-
-func newArchiver(o Options) *archiver {
-	a := &archiver{Options: o, crew: hire(), queue: newQueue(), jobs: map[owner]*job{}}
-	a.running, a.end = context.WithCancelCause(context.Background())
-	a.archive = openArchive(o.Dir) // now, for in a storm there may be no file handle left
-	return a
-}
-
-// endWith gives up the work for all rows when the run is to end early.
-func (a *archiver) endWith(stop *filter.Stop) {
-	select {
-	case <-stop.Asked():
-		a.end(stop.Err())
-	case <-a.running.Done():
-	}
-}
-
-func (a *archiver) close() {
-	a.working.Wait()
-	a.end(nil)
-	a.archive.close()
-	a.queue.close()
-	a.crew.dismiss()
 }
 
 // An owner is an account, or one of several people behind it, as a row names them.
@@ -77,23 +34,31 @@ type owner struct {
 	uid           rows.Number
 }
 
+// A snapshot is the work for the rows of one time. An account may have many, as many as
+// it has names for its processes: one copy of a mailbox stands for all.
+type snapshot struct {
+	*archiver
+	time time.Time
+	jobs map[owner]*job
+}
+
 // start begins the work for a row's user, unless another of his rows has, and fills the
 // row with what comes of it. All rows of a snapshot are worked on at once.
-func (a *archiver) start(due *filter.Due, done func()) {
-	if !due.Row.Time.Equal(a.snapshot) {
-		a.working.Wait()
-		clear(a.jobs)
-		a.snapshot = due.Row.Time.Time
+func (s *snapshot) start(due *filter.Due, done func()) {
+	if !due.Row.Time.Equal(s.time) {
+		s.working.Wait()
+		clear(s.jobs)
+		s.time = due.Row.Time.Time
 	}
 	of := owner{due.Row.User, due.Row.Account, due.Row.UID}
-	j, known := a.jobs[of]
+	j, known := s.jobs[of]
 	if !known {
-		j = &job{archiver: a, row: due.Row, ended: make(chan struct{})}
-		a.jobs[of] = j
-		a.working.Add(1)
+		j = &job{archiver: s.archiver, row: due.Row, ended: make(chan struct{})}
+		s.jobs[of] = j
+		s.working.Add(1)
 		go func() {
-			defer a.working.Done()
-			ctx, cancel := context.WithTimeout(a.running, a.Timeout)
+			defer s.working.Done()
+			ctx, cancel := context.WithTimeout(s.running, s.Timeout)
 			defer cancel()
 			j.ctx = ctx
 			j.run()
