@@ -95,7 +95,7 @@ func run(c *cli.Context, env filter.Env) error {
 func options(f *filter.Flags) Options {
 	o := Options{
 		To: addresses(f, "to"), PageTo: addresses(f, "page-to"), From: f.Text("from", ""), Each: f.Switch("each"),
-		Title: f.Text("title", "STORM ALERT"), Level: f.Text("level", ""), Name: f.Text("name", "stormcheck"),
+		Title: f.Text("title", "STORM ALERT"), Name: f.Text("name", "stormcheck"),
 		Task:     f.Text("task", "Report unusually high numbers of per-user processes."),
 		Sendmail: f.Text("sendmail", "/usr/sbin/sendmail"), Deadline: MailerLimit,
 
@@ -104,7 +104,9 @@ func options(f *filter.Flags) Options {
 		Metrics: f.Text("metrics", ""), Log: f.Text("log", ""), DryRun: f.Switch("dry-run"),
 	}
 	f.Refuse(slices.Contains(o.Context, ""), "--context: empty")
-	f.Refuse(f.Given("level") && !slices.Contains(levels, o.Level), "--level: %q is none of %s", o.Level, strings.Join(levels, ", "))
+	if f.Given("level") {
+		o.Level = filter.Parse(f, "level", "", parseLevel)
+	}
 	if f.Given("from") {
 		header, sender, fit := parseFrom(o.From)
 		f.Refuse(!fit, "--from: %q is not an address", o.From)
@@ -113,6 +115,14 @@ func options(f *filter.Flags) Options {
 	pacing(f, &o)
 	o.ASCII = len(o.To)+len(o.PageTo) == 0 && !speaksUTF8(os.Getenv)
 	return o
+}
+
+// parseLevel reads a level of messages.
+func parseLevel(text string) (string, error) {
+	if !slices.Contains(levels, text) {
+		return "", fmt.Errorf("%q is none of %s", text, strings.Join(levels, ", "))
+	}
+	return text, nil
 }
 
 // addresses returns the recipients of a flag.

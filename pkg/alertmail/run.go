@@ -1,6 +1,11 @@
 // Package alertmail ends the pipe: it reports the storms in the rows in one message,
 // by mail or on standard output. With a state file it remembers what it has reported,
 // and reports only what is new, what lasts, and what nobody took before.
+//
+// Each file uses only those after it: app, testalert, run, export, advance, serving,
+// posting, message, alerter, statefile, memory, ownertext, findings, digest, stormtext,
+// storm, breakdown, delivery, topic, samples, metrics, starters, sighting, pending,
+// sendmail, mime, options, owner, pace, news, alertmanager, layout, address, words.
 package alertmail
 
 import (

@@ -2,6 +2,10 @@
 // any it makes sure that the row is about this machine and of now, that the account is
 // the one that the row says, that the account isn't one that runs the service of
 // everybody, and that the storm is still there.
+//
+// Each file uses only those after it: app, run, lastlook, fight, kill, freeze, look,
+// others, report, evidence, mailboxes, titles, trim, audit, refusal, storms, brake,
+// killer, storm, target, boxes, options, lookout, process, naming, signal.
 package killstorm
 
 import (

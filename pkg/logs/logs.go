@@ -1,5 +1,7 @@
 // Package logs finds lines about a user and a program in log files and in the journal of
 // systemd.
+//
+// Each file uses only those after it: logs, file, journal, search, wanted, stamp.
 package logs
 
 import (

@@ -3,6 +3,10 @@
 // and link files: it copies nothing that isn't the user's mail, leaves no half
 // copy, replaces nothing, doesn't fill the disk, and calls saved only what is
 // whole and on the disk.
+//
+// Each file uses only those after it: app, run, expire, work, attempt, versions, copy,
+// space, box, series, attributes, progress, job, archiver, queue, directory, crew,
+// failed, mailarchive, size.
 package mailarchive
 
 import (
