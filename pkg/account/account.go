@@ -59,15 +59,15 @@ func ByUIDs(uids []uint32) (map[uint32]Account, error) {
 			byUID[a.UID] = a
 		}
 	})
-	var unknown []key
+	var unknown []query
 	for _, uid := range uids {
 		if a, ok := byUID[uid]; ok {
 			found[uid] = a
 		} else {
-			unknown = append(unknown, key{uid: uid})
+			unknown = append(unknown, query{uid: uid})
 		}
 	}
-	err := lookUp(unknown, func(k key, a Account) { found[k.uid] = a })
+	err := lookUp(unknown, func(k query, a Account) { found[k.uid] = a })
 	return found, errors.Join(fileErr, err)
 }
 
@@ -87,7 +87,7 @@ func ByName(name string) (Account, error) {
 		return byDigits(name)
 	}
 	var found Account
-	err = lookUp([]key{{name: name}}, func(_ key, a Account) { found = a })
+	err = lookUp([]query{{name: name}}, func(_ query, a Account) { found = a })
 	if err == nil && found.Name == "" {
 		err = ErrNone
 	}

@@ -138,7 +138,7 @@ for key; do [ "$key" = 2000 ] && echo harpo:x:2000:1::/: || sleep .3; done; exit
 		uids[0], uids[place] = uids[place], uids[0]
 	}
 	forgotten(silenceLasts)
-	if _, known := remembered([]key{{uid: 2000}, {uid: 700399}}); !slices.Equal(known, []key{{uid: 700399}}) {
+	if _, known := remembered([]query{{uid: 2000}, {uid: 700399}}); !slices.Equal(known, []query{{uid: 700399}}) {
 		t.Errorf("to be asked again: %v", known)
 	}
 }

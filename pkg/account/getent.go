@@ -14,23 +14,23 @@ import (
 	"time"
 )
 
-// A key is what the name service is asked for: a name or, if that is empty, a uid.
-type key struct {
+// A query is what the name service is asked for: a name or, if that is empty, a uid.
+type query struct {
 	name string
 	uid  uint32
 }
 
-func (k key) String() string {
+func (k query) String() string {
 	if k.name != "" {
 		return k.name
 	}
 	return strconv.FormatUint(uint64(k.uid), 10)
 }
 
-// is reports whether an account is an answer for the key.
-func (k key) is(a Account) bool { return a.Name == k.name || k.name == "" && a.UID == k.uid }
+// is reports whether an account is an answer for the query.
+func (k query) is(a Account) bool { return a.Name == k.name || k.name == "" && a.UID == k.uid }
 
-// An answer is what the name service has said of a key: an account, ErrNone, or
+// An answer is what the name service has said of a query: an account, ErrNone, or
 // another error if there was no answer.
 type answer struct {
 	Account
@@ -38,7 +38,7 @@ type answer struct {
 	at  time.Time
 }
 
-// How long an answer is used again, and how long a key that had none isn't asked for
+// How long an answer is used again, and how long a query that had none isn't asked for
 // again: a run asks once for each, but a pipe that stands has to notice changes.
 const (
 	answerLasts  = time.Minute
@@ -55,15 +55,15 @@ func (a answer) isFresh() bool {
 
 var memory struct {
 	sync.Mutex
-	answers map[key]answer
+	answers map[query]answer
 }
 
-// remembered returns the answers to keys that are remembered, and which keys aren't.
-func remembered(keys []key) (answers map[key]answer, unknown []key) {
+// remembered returns the answers to queries that are remembered, and which queries aren't.
+func remembered(queries []query) (answers map[query]answer, unknown []query) {
 	memory.Lock()
 	defer memory.Unlock()
-	answers = map[key]answer{}
-	for _, k := range keys {
+	answers = map[query]answer{}
+	for _, k := range queries {
 		if a, known := memory.answers[k]; known && a.isFresh() {
 			answers[k] = a
 		} else {
@@ -73,25 +73,25 @@ func remembered(keys []key) (answers map[key]answer, unknown []key) {
 	return answers, unknown
 }
 
-func remember(answers map[key]answer) {
+func remember(answers map[query]answer) {
 	memory.Lock()
 	defer memory.Unlock()
 	if len(memory.answers)+len(answers) > mostAnswers || memory.answers == nil {
-		memory.answers = map[key]answer{}
+		memory.answers = map[query]answer{}
 	}
 	for k, a := range answers {
 		memory.answers[k] = a
 	}
 }
 
-// lookUp passes the account of each key that has one to found. The error says why keys
+// lookUp passes the account of each query that has one to found. The error says why queries
 // have no answer.
-func lookUp(keys []key, found func(key, Account)) error {
-	answers, unknown := remembered(keys)
+func lookUp(queries []query, found func(query, Account)) error {
+	answers, unknown := remembered(queries)
 	asked := ask(unknown)
 	remember(asked)
 	var errs []error
-	for _, k := range keys {
+	for _, k := range queries {
 		a, known := answers[k]
 		if !known {
 			a = asked[k]
@@ -109,24 +109,24 @@ func lookUp(keys []key, found func(key, Account)) error {
 // lanes is how many questions are asked at once.
 const lanes = 4
 
-// ask asks getent for keys and returns an answer to each. Without a getent there are no
+// ask asks getent for queries and returns an answer to each. Without a getent there are no
 // NSS modules either (the C library brings both): /etc/passwd was all.
-func ask(keys []key) map[key]answer {
-	answers := map[key]answer{}
+func ask(queries []query) map[query]answer {
+	answers := map[query]answer{}
 	getent := firstOf(getents)
-	if getent == "" || len(keys) == 0 {
-		for _, k := range keys {
+	if getent == "" || len(queries) == 0 {
+		for _, k := range queries {
 			answers[k] = answer{err: ErrNone, at: time.Now()}
 		}
 		return answers
 	}
 	until := time.Now().Add(deadline)
-	waiting := make(chan []key)
+	waiting := make(chan []query)
 	var (
 		mutex sync.Mutex
 		all   sync.WaitGroup
 	)
-	parts := questions(keys)
+	parts := questions(queries)
 	for range min(lanes, len(parts)) {
 		all.Add(1)
 		go func() {
@@ -147,14 +147,14 @@ func ask(keys []key) map[key]answer {
 	return answers
 }
 
-// questions divides keys into questions. getent asks for one key after the other, and
-// when it is out of time what it has found may be lost. So the first keys, which matter
-// most, have a question each: no key that the service is slow to answer delays theirs.
-func questions(keys []key) (parts [][]key) {
+// questions divides queries into questions. getent asks for one after the other, and
+// when it is out of time what it has found may be lost. So the first queries, which matter
+// most, have a question each: none that the service is slow to answer delays theirs.
+func questions(queries []query) (parts [][]query) {
 	const alone, most = 16, 1000 // far below the limit of arguments
-	for size := 1; len(keys) > 0; {
-		n := min(size, len(keys))
-		parts, keys = append(parts, keys[:n]), keys[n:]
+	for size := 1; len(queries) > 0; {
+		n := min(size, len(queries))
+		parts, queries = append(parts, queries[:n]), queries[n:]
 		if len(parts) >= alone {
 			size = min(max(2*size, alone), most)
 		}
@@ -162,8 +162,8 @@ func questions(keys []key) (parts [][]key) {
 	return parts
 }
 
-// settle adds an answer to each key of a question.
-func settle(answers map[key]answer, part []key, accounts []Account, err error) {
+// settle adds an answer to each query of a question.
+func settle(answers map[query]answer, part []query, accounts []Account, err error) {
 	for _, k := range part {
 		a := answer{err: err, at: time.Now()}
 		// getent takes digits for a uid: such an answer has another name.
@@ -176,10 +176,10 @@ func settle(answers map[key]answer, part []key, accounts []Account, err error) {
 	}
 }
 
-// question asks getent for keys, all in one call.
-func question(until time.Time, getent string, keys []key) (accounts []Account, err error) {
+// question asks getent for queries, all in one call.
+func question(until time.Time, getent string, queries []query) (accounts []Account, err error) {
 	args := []string{"passwd"}
-	for _, k := range keys {
+	for _, k := range queries {
 		args = append(args, k.String())
 	}
 	out, err := output(until, getent, args...)
@@ -223,7 +223,7 @@ func idOf(name string) (uint32, error) {
 	return uint32(uid), nil
 }
 
-// mostAnswered is how many bytes of an answer are read: entries of 1,000 keys have
+// mostAnswered is how many bytes of an answer are read: entries of 1,000 queries have
 // about a tenth of it.
 const mostAnswered = 1 << 20
 

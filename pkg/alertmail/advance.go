@@ -24,7 +24,7 @@ func (a *alerter) advance(f *findings) {
 		case c.way == byAlert && f != nil:
 			a.postAlerts(c, f)
 		case c.way == byAlert, a.mailing:
-		case d.phase == composed, d.phase == failed && d.waited(d.pause(a.rules()), a.Now()):
+		case d.phase == composed, d.phase == failed && d.waited(d.pause(a.schedule()), a.Now()):
 			d.kept = kept
 			a.handOver(c)
 		case d.phase == failed:
@@ -51,7 +51,7 @@ func (a *alerter) compose(c *channel) {
 	d := &a.memory.deliveries[c.way]
 	var due digest
 	if a.remembers() {
-		for _, i := range a.memory.due(c.way, a.rules(), a.ending, a.Now()) {
+		for _, i := range a.memory.due(c.way, a.schedule(), a.ending, a.Now()) {
 			due.add(i.topic, i.why)
 		}
 	} else if d.phase == idle && (a.ending || len(c.to) == 0 || d.pace.ready(a.Now())) {

@@ -70,8 +70,8 @@ func (a *alerter) remembers() bool { return a.State != "" && !a.DryRun }
 // posts reports whether there is an Alertmanager.
 func (a *alerter) posts() bool { return len(a.Alertmanagers.URLs) > 0 }
 
-func (a *alerter) rules() rules {
-	return rules{repeats: a.Repeats, after: a.After, overAfter: a.OverAfter}
+func (a *alerter) schedule() schedule {
+	return schedule{repeats: a.Repeats, after: a.After, overAfter: a.OverAfter}
 }
 
 // A channel is a way to report that the flags ask for.

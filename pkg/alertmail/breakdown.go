@@ -59,7 +59,7 @@ func newBreakdown(host string, faults faultList) *breakdown {
 }
 
 // see adds what a run has found of the breakdown.
-func (b *breakdown) see(found *breakdown, o rules, now time.Time) {
+func (b *breakdown) see(found *breakdown, o schedule, now time.Time) {
 	reasons := b.reasons
 	p := pending{errors: b.reasons}
 	seen := p.add(pending{errors: found.reasons}, &b.known)

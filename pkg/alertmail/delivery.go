@@ -69,7 +69,7 @@ func (d *delivery) waited(pause time.Duration, now time.Time) bool {
 
 // pause returns how long a message that wasn't taken isn't tried again, while nothing
 // is new: a mailer that delivers and then fails would deliver each time.
-func (d *delivery) pause(o rules) time.Duration {
+func (d *delivery) pause(o schedule) time.Duration {
 	pause := retryPause
 	for n := int64(1); n < d.tries && pause < longestPause; n++ {
 		pause *= 2

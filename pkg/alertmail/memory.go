@@ -30,20 +30,20 @@ func (m *memory) topics() []topic {
 }
 
 // learn adds what a run has found.
-func (m *memory) learn(f *findings, node string, o rules, now time.Time) {
+func (m *memory) learn(f *findings, node string, o schedule, now time.Time) {
 	m.learnStorms(f, o, now)
 	m.learnBreakdowns(f, node, o, now)
 	for _, t := range m.topics() {
 		for w := range numWays {
 			r := t.went().way(w)
 			if w != byAlert && r.news == 0 && r.sending == 0 && t.went().lasts() && t.untold(w) && o.repeatable(r, now) {
-				r.news |= again
+				r.news |= repeated
 			}
 		}
 	}
 }
 
-func (m *memory) learnStorms(f *findings, o rules, now time.Time) {
+func (m *memory) learnStorms(f *findings, o schedule, now time.Time) {
 	lasting := map[identity]*storm{}
 	for _, s := range m.storms {
 		s.here, s.quiet, s.due = false, false, ""
@@ -105,7 +105,7 @@ func gather(found map[identity]*sighting, lasting map[identity]*storm) (all []si
 	return all
 }
 
-func (m *memory) learnBreakdowns(f *findings, node string, o rules, now time.Time) {
+func (m *memory) learnBreakdowns(f *findings, node string, o schedule, now time.Time) {
 	lasting := map[string]*breakdown{}
 	for _, b := range m.breakdowns {
 		b.here = false
@@ -129,7 +129,7 @@ func (m *memory) learnBreakdowns(f *findings, node string, o rules, now time.Tim
 // due returns the topics of the message to compose now, and marks them as on their way.
 // It returns nothing while another message is waited for or has to be resent; if there
 // is news, that one gives way to a message that reports all.
-func (m *memory) due(w way, o rules, ending bool, now time.Time) (due []item) {
+func (m *memory) due(w way, o schedule, ending bool, now time.Time) (due []item) {
 	d := &m.deliveries[w]
 	if d.phase == composed || d.phase == handedOver {
 		return nil
@@ -175,7 +175,7 @@ func (m *memory) taken(w way, settles bool, now time.Time) {
 		if r.sending == 0 {
 			continue
 		}
-		if r.repeats++; r.sending&^(again|more) != 0 {
+		if r.repeats++; r.sending&^(repeated|more) != 0 {
 			r.repeats = 0
 		}
 		r.sending, r.at = 0, now

@@ -16,7 +16,7 @@ const (
 	archived                  // a copy was made
 	failure                   // something failed in a way that it didn't before
 	doubled                   // the count is twice what was reported
-	again                     // it lasts, and the time has come to repeat it
+	repeated                  // it lasts, and the time has come to repeat it
 	over                      // it is over
 	// more marks changes since the pending message was composed. They don't trigger a
 	// message by themselves.

@@ -145,7 +145,7 @@ func (a *alerter) endRun(last bool) {
 	f.findUnfit()
 	if a.remembers() {
 		a.recall()
-		a.memory.learn(&f, a.Node, a.rules(), a.Now())
+		a.memory.learn(&f, a.Node, a.schedule(), a.Now())
 		a.composeToOwners(&f)
 		a.save() // before anything that takes time
 	} else {

@@ -53,7 +53,7 @@ func (a *alerter) sendToOwner() (f flight, due bool) {
 	switch {
 	case next < 0, a.serving, a.ending && time.Since(a.ended) > a.Deadline:
 		return f, false
-	case d.tries > 0 && !d.waited(d.pause(a.rules()), a.Now()):
+	case d.tries > 0 && !d.waited(d.pause(a.schedule()), a.Now()):
 		a.failed = true
 		return f, false
 	}

@@ -68,7 +68,7 @@ func (s *storm) absorb(n sighting, now time.Time) (found news) {
 }
 
 // see adds what a run has found of the storm.
-func (s *storm) see(found sighting, o rules, now time.Time) {
+func (s *storm) see(found sighting, o schedule, now time.Time) {
 	was, waiting := s.latest, s.pending
 	peak := s.peak
 	s.due = ""

@@ -48,7 +48,7 @@ func (c *course) see(now time.Time) {
 
 // miss notes a run without the topic, which counts if it was whole and heard of its
 // host. It reports whether nothing is left to remember.
-func (c *course) miss(counts bool, o rules, now time.Time) (forget bool) {
+func (c *course) miss(counts bool, o schedule, now time.Time) (forget bool) {
 	if counts {
 		c.missed++
 		c.inARow = 0
@@ -68,8 +68,8 @@ func (c *course) miss(counts bool, o rules, now time.Time) (forget bool) {
 	return forget
 }
 
-// rules are when a topic is reported.
-type rules struct {
+// A schedule says when a topic is reported.
+type schedule struct {
 	// repeats are the times after which a report is repeated while nothing is new, the
 	// last of them again and again; 0 is in every run.
 	repeats   []time.Duration
@@ -83,7 +83,7 @@ const silence = 24 * time.Hour
 // repeatable reports whether the time has come to repeat a report of which nothing is
 // new. A twentieth of it may be missing, for cron isn't punctual; a time in the future
 // is one of a clock that was wrong.
-func (o rules) repeatable(r *report, now time.Time) bool {
+func (o schedule) repeatable(r *report, now time.Time) bool {
 	repeat := o.repeats[min(r.repeats, int64(len(o.repeats)-1))]
 	since := now.Sub(r.at)
 	return !r.at.IsZero() && (since < 0 || since >= repeat-repeat/20)

@@ -93,7 +93,7 @@ func Start(c Command) (*Process, error) {
 		cmd.Stdin = c.Stdin
 	} else if len(c.Input) > 0 {
 		cmd.Stdin = bytes.NewReader(c.Input)
-		if f, err := whole(c.Input); err == nil {
+		if f, err := inputFile(c.Input); err == nil {
 			defer f.Close()
 			cmd.Stdin = f
 		}
@@ -263,10 +263,10 @@ func startCause(err error) error {
 	return err
 }
 
-// whole returns a file with the text in it, to be a child's standard input. If this
+// inputFile returns a file with the text in it, to be a child's standard input. If this
 // process is killed in the middle, the child does not take a part of the text for all
 // of it, as it would from a pipe.
-func whole(text []byte) (*os.File, error) {
+func inputFile(text []byte) (*os.File, error) {
 	f, err := namelessFile()
 	if err != nil {
 		return nil, err

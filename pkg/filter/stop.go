@@ -16,21 +16,21 @@ type Stop struct {
 	signals  chan os.Signal
 	over     chan struct{} // closed by release
 	asked    chan struct{} // closed by the first signal
-	insisted chan struct{} // closed by the second one, if again is set
+	insisted chan struct{} // closed by the second one, if second is set
 	err      error         // of the first signal; valid once asked is closed
-	again    func()
+	second   func()
 	wake     *os.File // a pipe that is at its end once asked is closed; nil if none could be made
 	waker    *os.File
 }
 
 // NewStop begins to catch SIGTERM and the other signals. The second one ends the
-// process as the signal does by default. If again isn't nil it is called instead, and
+// process as the signal does by default. If second isn't nil it is called instead, and
 // the run ends when Act or Together returns: a tool that has to undo something first
 // does so.
-func NewStop(again func(), others ...os.Signal) *Stop {
+func NewStop(second func(), others ...os.Signal) *Stop {
 	s := &Stop{
 		signals: make(chan os.Signal, 2), over: make(chan struct{}),
-		asked: make(chan struct{}), insisted: make(chan struct{}), again: again,
+		asked: make(chan struct{}), insisted: make(chan struct{}), second: second,
 	}
 	if wake, waker, err := os.Pipe(); err == nil {
 		s.wake, s.waker = wake, waker
@@ -53,9 +53,9 @@ func (s *Stop) wait() {
 	}
 	select {
 	case sig := <-s.signals:
-		if s.again != nil {
+		if s.second != nil {
 			close(s.insisted)
-			s.again()
+			s.second()
 			return
 		}
 		signal.Reset(sig)

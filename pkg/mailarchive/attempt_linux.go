@@ -183,8 +183,8 @@ func (b *box) save() result {
 		if !kept.torn || kept.gone || try == tries || b.remaining() < 2*kept.took {
 			return b.publish(kept)
 		}
-		if b.again != nil {
-			b.again()
+		if b.recopied != nil {
+			b.recopied()
 		}
 	}
 }

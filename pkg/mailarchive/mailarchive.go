@@ -36,7 +36,7 @@ type Options struct {
 
 	// For tests: called when a mailbox is copied, before it is looked at again, and
 	// before it is copied again.
-	copied, again func()
+	copied, recopied func()
 }
 
 // span writes a duration as a flag has it: 10m, not 10m0s.

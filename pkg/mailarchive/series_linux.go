@@ -63,11 +63,11 @@ func (s series) parse(name string) (v version, ok bool) {
 			return v, false
 		}
 	}
-	again := fmt.Sprintf("%s.%d%s", s.base, v.epoch, s.suffix)
+	made := fmt.Sprintf("%s.%d%s", s.base, v.epoch, s.suffix)
 	if v.n > 0 {
-		again += fmt.Sprintf(".%d", v.n)
+		made += fmt.Sprintf(".%d", v.n)
 	}
-	return v, again == name
+	return v, made == name
 }
 
 // clockLag is how far a file's ctime may be behind the clock: before Linux 6.13 it

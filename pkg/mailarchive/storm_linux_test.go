@@ -169,7 +169,7 @@ func TestRetryFails(t *testing.T) {
 				s.MaxSize = 100
 				s.write(s.mailbox, "From chico\n")
 				s.copied = func() { s.try(unix.Chmod(s.mailbox, 0o640)) }
-				s.again = func() { c.make(s) }
+				s.recopied = func() { c.make(s) }
 				at := "mailarchive: " + s.mailbox + ": "
 				s.gives(s.name(night), "", at+errTorn.Error()+"; "+at+"tried again: "+c.want)
 				s.holds(s.name(night), "From chico\n")
@@ -211,7 +211,7 @@ func TestLockBudget(t *testing.T) {
 		time.Sleep(maxHold * 3 / 4)
 	}
 	tries := 0
-	s.again = func() {
+	s.recopied = func() {
 		if tries++; tries < 2 {
 			return
 		}

@@ -176,7 +176,7 @@ func (p place) try(fd int) error {
 	if p.dotlocked() {
 		return errDotlock
 	}
-	err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, whole(unix.F_RDLCK))
+	err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, wholeFile(unix.F_RDLCK))
 	if err == nil {
 		err = unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB)
 	}
@@ -195,12 +195,12 @@ func (p place) try(fd int) error {
 
 func unlock(fd int) {
 	_ = unix.Flock(fd, unix.LOCK_UN)
-	_ = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, whole(unix.F_UNLCK))
+	_ = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, wholeFile(unix.F_UNLCK))
 }
 
-// whole is a lock of the whole file, however it grows. An OFD lock belongs to the
+// wholeFile is a lock of the whole file, however it grows. An OFD lock belongs to the
 // open file: one of the process would go when any other descriptor of it is closed.
-func whole(kind int16) *unix.Flock_t { return &unix.Flock_t{Type: kind} }
+func wholeFile(kind int16) *unix.Flock_t { return &unix.Flock_t{Type: kind} }
 
 // names reports whether the mailbox, which has to be uid's, still is the open file.
 func (p place) names(f *os.File, uid uint32) (bool, error) {
@@ -222,7 +222,7 @@ func (p place) holder(fd int, what busy) string {
 	if what == errDotlock {
 		return p.name + dotlock + p.dotlockHolder()
 	}
-	lock := whole(unix.F_RDLCK)
+	lock := wholeFile(unix.F_RDLCK)
 	err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, lock)
 	switch {
 	case err == nil && lock.Type != unix.F_UNLCK && lock.Pid > 0:

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	}
 	kind, shared := strings.CutSuffix(kind, "-sh")
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	lock := whole(unix.F_WRLCK)
+	lock := wholeFile(unix.F_WRLCK)
 	how := unix.LOCK_EX
 	if shared {
 		lock.Type, how = unix.F_RDLCK, unix.LOCK_SH
@@ -136,8 +136,8 @@ func TestLocked(t *testing.T) {
 			try(t, err)
 			defer w.Close()
 			return []error{
-				unix.FcntlFlock(w.Fd(), unix.F_OFD_SETLK, whole(unix.F_WRLCK)),
-				unix.FcntlFlock(w.Fd(), unix.F_SETLK, whole(unix.F_WRLCK)),
+				unix.FcntlFlock(w.Fd(), unix.F_OFD_SETLK, wholeFile(unix.F_WRLCK)),
+				unix.FcntlFlock(w.Fd(), unix.F_SETLK, wholeFile(unix.F_WRLCK)),
 				unix.Flock(int(w.Fd()), unix.LOCK_EX|unix.LOCK_NB),
 			}
 		}
@@ -420,7 +420,7 @@ func TestDotlockFirst(t *testing.T) {
 		}
 	}()
 	for {
-		fcntl := unix.FcntlFlock(writer.Fd(), unix.F_OFD_SETLK, whole(unix.F_WRLCK))
+		fcntl := unix.FcntlFlock(writer.Fd(), unix.F_OFD_SETLK, wholeFile(unix.F_WRLCK))
 		flock := unix.Flock(int(writer.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if fcntl != nil || flock != nil {
 			t.Errorf("in its way: %v, %v", fcntl, flock)

@@ -58,7 +58,7 @@ func (t Template) place(u User) (p place, err error) {
 	if !path.IsAbs(dir) {
 		return p, errors.New("home directory unknown")
 	}
-	fd, err := again(openDirectory, func(flags int) (int, error) { return unix.Open(dir, flags, 0) })
+	fd, err := retried(openDirectory, func(flags int) (int, error) { return unix.Open(dir, flags, 0) })
 	if err == unix.ENOENT && t.dir != "" { // a wrong path, or a spool that isn't mounted
 		return p, errNoSpool
 	}
@@ -94,7 +94,7 @@ func (p place) open(uid uint32) (*os.File, error) {
 // its parts. Kernels before 5.6 don't have openat2(2), and the filters of some
 // containers don't know it.
 func openBeneath(dir int, name string, flags int) (int, error) {
-	fd, err := again(flags, func(flags int) (int, error) {
+	fd, err := retried(flags, func(flags int) (int, error) {
 		return unix.Openat2(dir, name, &unix.OpenHow{
 			Flags:   uint64(flags),
 			Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
@@ -111,11 +111,11 @@ func openBeneath(dir int, name string, flags int) (int, error) {
 func openByParts(dir int, name string, flags int) (int, error) {
 	first, rest, more := strings.Cut(name, "/")
 	if !more {
-		return again(flags|unix.O_NOFOLLOW, func(flags int) (int, error) {
+		return retried(flags|unix.O_NOFOLLOW, func(flags int) (int, error) {
 			return unix.Openat(dir, name, flags, 0)
 		})
 	}
-	next, err := again(openDirectory|unix.O_NOFOLLOW, func(flags int) (int, error) {
+	next, err := retried(openDirectory|unix.O_NOFOLLOW, func(flags int) (int, error) {
 		return unix.Openat(dir, first, flags, 0)
 	})
 	if err != nil {
@@ -125,9 +125,9 @@ func openByParts(dir int, name string, flags int) (int, error) {
 	return openByParts(next, rest, flags)
 }
 
-// again calls open with flags until no signal interrupts it, and then without
+// retried calls open with flags until no signal interrupts it, and then without
 // O_NOATIME where that is only for the file's owner.
-func again(flags int, open func(flags int) (int, error)) (int, error) {
+func retried(flags int, open func(flags int) (int, error)) (int, error) {
 	for {
 		fd, err := open(flags)
 		switch {

@@ -10,8 +10,8 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// A key is whose processes a line of the drawing shows; cells, escaped.
-type key struct{ host, user, proc string }
+// A pair is whose processes a line of the drawing shows; cells, escaped.
+type pair struct{ host, user, proc string }
 
 // marks are what happened in a piece of time, one bit each, the gravest last.
 type marks uint8
@@ -66,7 +66,7 @@ func (s *sample) merge(o sample) {
 
 // A series is the history of one pair.
 type series struct {
-	key
+	pair
 	samples []sample
 	sorted  int // so many samples are in order, one for a step
 	peak    uint32
@@ -85,7 +85,7 @@ type history struct {
 	phase       int64 // what aligns steps of an hour with the hours of the zone
 	zone        *time.Location
 	first, last int64 // seconds since 1970, of all rows
-	series      map[key]*series
+	series      map[pair]*series
 	gaps        map[string]*series // by host
 	before      *series            // of the row before
 	cost        int                // bytes, roughly
@@ -110,7 +110,7 @@ const (
 var steps = []int64{60, 300, 900, 3600}
 
 func newHistory(zone *time.Location, least int) *history {
-	return &history{step: steps[0], zone: zone, least: least, series: map[key]*series{}, gaps: map[string]*series{}, known: map[string]action{}}
+	return &history{step: steps[0], zone: zone, least: least, series: map[pair]*series{}, gaps: map[string]*series{}, known: map[string]action{}}
 }
 
 // seen widens the time that the history spans.
@@ -124,7 +124,7 @@ func (h *history) seen(at int64) {
 }
 
 // add takes an observation of a pair.
-func (h *history) add(k key, o observation) {
+func (h *history) add(k pair, o observation) {
 	h.seen(o.at)
 	s := h.find(k)
 	if s.rows++; o.count > s.peak || s.rows == 1 || o.count == s.peak && o.at < s.peakAt {
@@ -148,7 +148,7 @@ func (h *history) gap(host string, at int64) {
 		if len(h.gaps) == maxHosts {
 			return
 		}
-		s = &series{key: key{host: strings.Clone(host)}}
+		s = &series{pair: pair{host: strings.Clone(host)}}
 		h.gaps[s.host] = s
 	}
 	h.put(s, sample{marks: gap}, at)
@@ -156,15 +156,15 @@ func (h *history) gap(host string, at int64) {
 
 // find returns the series of a pair, new if need be. Snapshots resemble each other:
 // what followed a row once mostly follows it again.
-func (h *history) find(k key) *series {
-	if h.before != nil && h.before.next != nil && h.before.next.key == k {
+func (h *history) find(k pair) *series {
+	if h.before != nil && h.before.next != nil && h.before.next.pair == k {
 		h.before = h.before.next
 		return h.before
 	}
 	s := h.series[k]
 	if s == nil {
-		k = key{strings.Clone(k.host), strings.Clone(k.user), strings.Clone(k.proc)} // not the whole record
-		s = &series{key: k}
+		k = pair{strings.Clone(k.host), strings.Clone(k.user), strings.Clone(k.proc)} // not the whole record
+		s = &series{pair: k}
 		h.series[k] = s
 		h.cost += seriesCost + len(k.host) + len(k.user) + len(k.proc)
 	}
@@ -274,7 +274,7 @@ func (h *history) forget() bool {
 		return false
 	}
 	for _, s := range ranked[keep:] {
-		delete(h.series, s.key)
+		delete(h.series, s.pair)
 	}
 	h.before = nil
 	for _, s := range ranked[:keep] {

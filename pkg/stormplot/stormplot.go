@@ -154,7 +154,7 @@ func (in *input) row(r *rows.Record) {
 		in.week.add(time.Unix(at, 0).In(in.Zone), what)
 	default:
 		what.marks, what.limits = in.history.actions(r.Get(rows.Actions))
-		in.history.add(key{r.Get(rows.Host), user, proc}, what)
+		in.history.add(pair{r.Get(rows.Host), user, proc}, what)
 	}
 }
 

@@ -393,7 +393,7 @@ func TestManyPairs(t *testing.T) {
 		if i%50_000 == 7 {
 			count = uint32(100 + i)
 		}
-		h.add(key{"moscow", fmt.Sprint("user", i), "imapd"}, observation{at: o.Now.Unix() - 60, count: count})
+		h.add(pair{"moscow", fmt.Sprint("user", i), "imapd"}, observation{at: o.Now.Unix() - 60, count: count})
 	}
 	for i, want := range []string{"user150007", "user100007", "user50007", "user7"} {
 		if got := h.ranked()[i].user; got != want {
@@ -412,7 +412,7 @@ func TestUnsorted(t *testing.T) {
 	const n = 200_000
 	for i := range n {
 		at := int64(i * 7919 % n)
-		k, what := key{"moscow", "groucho", "imapd"}, func(at int64) observation {
+		k, what := pair{"moscow", "groucho", "imapd"}, func(at int64) observation {
 			return observation{at: o.Now.Unix() - 60*at, count: uint32(at), killed: 1}
 		}
 		h.add(k, what(at))

@@ -91,7 +91,7 @@ func (l *Log) Send(severity Severity, text string) {
 		case err == nil:
 			return
 		case err == unix.EINTR:
-		case again(err) && time.Now().Before(l.until):
+		case isFull(err) && time.Now().Before(l.until):
 			time.Sleep(pause)
 		default:
 			l.lost, l.fault = l.lost+1, err
@@ -100,9 +100,9 @@ func (l *Log) Send(severity Severity, text string) {
 	}
 }
 
-// again reports whether a line may be taken in a moment: unix(7) has EAGAIN for a full
+// isFull reports whether a line may be taken in a moment: unix(7) has EAGAIN for a full
 // queue, the BSDs have ENOBUFS.
-func again(err error) bool { return err == unix.EAGAIN || err == unix.ENOBUFS }
+func isFull(err error) bool { return err == unix.EAGAIN || err == unix.ENOBUFS }
 
 // Lost returns how many lines were not sent since it was asked last, and why.
 func (l *Log) Lost() (lines int, why error) {
