@@ -50,7 +50,7 @@ func TestLayers(t *testing.T) {
 					if importers, bound := only[imported]; bound && !slices.Contains(importers, name) {
 						t.Errorf("%s imports %s", words[0], imported)
 					}
-				case isCommand && (who == "filter" || who == name):
+				case isCommand && (who == "filter" || who == name || who == "first"): // first knows no other
 				case !isCommand && isShared && slices.Contains(allowed, who):
 				case !isCommand && !isShared && importsShared:
 				default:
