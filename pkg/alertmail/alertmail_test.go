@@ -113,7 +113,7 @@ func same(t *testing.T, got, want string) {
 	}
 }
 
-func TestWhatIsTold(t *testing.T) {
+func TestRowsWorthAMessage(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		row      cells
@@ -216,7 +216,7 @@ func TestEachReportsAtOnce(t *testing.T) {
 	}
 }
 
-func TestOrder(t *testing.T) {
+func TestWorstRowIsFirst(t *testing.T) {
 	in := []cells{
 		{rows.User: "alert-more", rows.Count: "900", rows.Actions: "alert=60"},
 		{rows.User: "killed", rows.Count: "10", rows.Killed: "10", rows.Remaining: "0"},
@@ -252,9 +252,9 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestMostRows: 50 rows are shown, those that were killed above all, and the
+// TestFiftyRowsAreShown: 50 rows are shown, those that were killed above all, and the
 // others are counted.
-func TestMostRows(t *testing.T) {
+func TestFiftyRowsAreShown(t *testing.T) {
 	alert := func(n int) (all []cells) {
 		for i := range n {
 			all = append(all, cells{rows.Count: fmt.Sprint(1000 + i), rows.Actions: "alert=60"})
@@ -284,7 +284,7 @@ func TestMostRows(t *testing.T) {
 	}
 }
 
-func TestLog(t *testing.T) {
+func TestAllRowsAreLogged(t *testing.T) {
 	o := printed()
 	o.Log = filepath.Join(t.TempDir(), "log")
 	in := stream(incident, cells{})
@@ -312,8 +312,8 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// TestLogBeforeReading: rows are in the log before a read that may block.
-func TestLogBeforeReading(t *testing.T) {
+// TestRowsAreLoggedBeforeAReadThatMayBlock: rows are in the log before a read that may block.
+func TestRowsAreLoggedBeforeAReadThatMayBlock(t *testing.T) {
 	o := printed()
 	o.Log = filepath.Join(t.TempDir(), "log")
 	o.Report = func(err error) { t.Error(err) }
@@ -347,9 +347,9 @@ func (f *feeder) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestMemory: what is kept of a row is what can be shown, not the columns of
+// TestOnlyWhatCanBeShownIsKept: what is kept of a row is what can be shown, not the columns of
 // others.
-func TestMemory(t *testing.T) {
+func TestOnlyWhatCanBeShownIsKept(t *testing.T) {
 	const size = 400 << 10
 	o := printed()
 	o.Report = func(err error) { t.Error(err) }
@@ -446,9 +446,9 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestReaderGone: with nobody to read the message the rows are still logged, and
+// TestRowsAreLoggedWithoutAReader: with nobody to read the message the rows are still logged, and
 // the status says that it got nowhere.
-func TestReaderGone(t *testing.T) {
+func TestRowsAreLoggedWithoutAReader(t *testing.T) {
 	if os.Getenv("ALERTMAIL_LOG") != "" {
 		os.Args = []string{"alertmail", "--log", os.Getenv("ALERTMAIL_LOG")}
 		filter.Main(alertmail.App())
@@ -460,7 +460,7 @@ func TestReaderGone(t *testing.T) {
 	reader.Close()
 	defer writer.Close()
 	log := filepath.Join(t.TempDir(), "log")
-	cmd := exec.Command(os.Args[0], "-test.run=^TestReaderGone$")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestRowsAreLoggedWithoutAReader$")
 	cmd.Env = append(os.Environ(), "ALERTMAIL_LOG="+log)
 	var problems bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stream(incident)), writer, &problems

@@ -84,7 +84,7 @@ func posting(members ...*member) alertmail.Options {
 	return o
 }
 
-func TestAlert(t *testing.T) {
+func TestOneAlertForEachStorm(t *testing.T) {
 	m := newMember(t)
 	row := maps.Clone(incident)
 	row[rows.UID] = "1004"
@@ -113,7 +113,7 @@ func TestAlert(t *testing.T) {
 	}
 }
 
-func TestSeverity(t *testing.T) {
+func TestSeverityIsOfTheHighestAction(t *testing.T) {
 	m := newMember(t)
 	for _, c := range []struct {
 		row  cells
@@ -160,7 +160,7 @@ func TestHostileAlert(t *testing.T) {
 }
 
 // Requests have a bound, and all rows get through, not only those of a mail.
-func TestManyAlerts(t *testing.T) {
+func TestManyAlertsGoInBoundedRequests(t *testing.T) {
 	m := newMember(t)
 	var many []cells
 	for i := range 1200 {
@@ -182,7 +182,7 @@ func TestManyAlerts(t *testing.T) {
 
 // What a member may answer, and what is said of it. Nothing is taken, and the rows
 // go to stderr, for nobody else has them.
-func TestAlertNotTaken(t *testing.T) {
+func TestAlertThatIsNotTakenGoesToStderr(t *testing.T) {
 	m := newMember(t)
 	hang := make(chan bool)
 	defer close(hang)
@@ -225,7 +225,7 @@ func TestAlertNotTaken(t *testing.T) {
 }
 
 // One member of a cluster is enough, but the other is named.
-func TestCluster(t *testing.T) {
+func TestOneMemberOfAClusterIsEnough(t *testing.T) {
 	up, down := newMember(t), newMember(t)
 	down.answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }
 	o := posting(down, up)
@@ -238,7 +238,7 @@ func TestCluster(t *testing.T) {
 }
 
 // -n prints what would be posted.
-func TestAlertDryRun(t *testing.T) {
+func TestDryRunPrintsAlerts(t *testing.T) {
 	m := newMember(t)
 	o := posting(m)
 	o.DryRun, o.State = true, t.TempDir()+"/state.csv"
@@ -290,7 +290,7 @@ func newAlertStory(t *testing.T, members ...*member) *story {
 
 // An alert is posted in each run while it lasts, whatever --repeat says, from one
 // start; with a higher severity it is another; and it ends when the storm is over.
-func TestAlertStory(t *testing.T) {
+func TestAlertLastsAsLongAsTheStorm(t *testing.T) {
 	m := newMember(t)
 	s := newAlertStory(t, m)
 	s.now = time.Date(2000, 4, 25, 5, 0, 0, 0, time.UTC)
@@ -319,7 +319,7 @@ func TestAlertStory(t *testing.T) {
 
 // An alert doesn't start behind its end, which Alertmanager would refuse, when the
 // clock goes back.
-func TestAlertOfTomorrow(t *testing.T) {
+func TestAlertDoesNotStartAfterItsEnd(t *testing.T) {
 	m := newMember(t)
 	s := newAlertStory(t, m)
 	s.run(incident)
@@ -425,7 +425,7 @@ func TestMailAndAlertmanager(t *testing.T) {
 
 // A member that fails is named once an hour, and when the last one fails too that is
 // said at once.
-func TestMemberDown(t *testing.T) {
+func TestMemberThatFailsIsNamedHourly(t *testing.T) {
 	up, down := newMember(t), newMember(t)
 	answer := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }
 	down.answer = answer

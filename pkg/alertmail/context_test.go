@@ -91,9 +91,9 @@ func TestContextLines(t *testing.T) {
 	}
 }
 
-// TestContextPlace: below what was done, for each row its own, the last 20, each cut
+// TestContextStandsBelowWhatWasDone: below what was done, for each row its own, the last 20, each cut
 // to 200 bytes, and nothing that a terminal would obey.
-func TestContextPlace(t *testing.T) {
+func TestContextStandsBelowWhatWasDone(t *testing.T) {
 	const at = "Apr 25 00:16:00 moscow dovecot: "
 	var lines []string
 	for i := range 30 {
@@ -147,7 +147,7 @@ func TestContextAcrossBlocks(t *testing.T) {
 	}
 }
 
-func TestContextRotated(t *testing.T) {
+func TestContextReadsTheRotatedLog(t *testing.T) {
 	const at = "Apr 25 00:16:00 moscow imapd: groucho "
 	for _, name := range []string{".1", "-20000425"} {
 		o := logs(t, at+"new", "")
@@ -166,9 +166,9 @@ func TestContextRotated(t *testing.T) {
 	}
 }
 
-// TestContextUnreadable: what is wrong with a log is said in the message too, and
+// TestContextSaysWhatIsWrongWithALog: what is wrong with a log is said in the message too, and
 // nothing waits for it.
-func TestContextUnreadable(t *testing.T) {
+func TestContextSaysWhatIsWrongWithALog(t *testing.T) {
 	o := printed()
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "fifo")
@@ -225,7 +225,7 @@ func journalctl(t *testing.T, script string) alertmail.Options {
 	return o
 }
 
-func TestJournal(t *testing.T) {
+func TestJournalIsSearched(t *testing.T) {
 	args := filepath.Join(t.TempDir(), "args")
 	o := journalctl(t, `echo "$@" >'`+args+`'; cat <<'END'
 {"__REALTIME_TIMESTAMP":"956639821000000","SYSLOG_IDENTIFIER":"dovecot","MESSAGE":"imap(groucho): newest"}
@@ -323,9 +323,9 @@ func TestFormsOfLogs(t *testing.T) {
 	}
 }
 
-// TestUnknownTimes: a log in which no line has a known time is named once, not with
+// TestLogWithoutKnownTimesIsNamedOnce: a log in which no line has a known time is named once, not with
 // each row.
-func TestUnknownTimes(t *testing.T) {
+func TestLogWithoutKnownTimesIsNamedOnce(t *testing.T) {
 	o := logs(t, "groucho ran imapd at noon", "so he did", "")
 	got := quoted(quiet(t, o, stream(incident, with(incident, rows.User, "harpo"))))
 	if len(got) != 2 || got[1] != "(no line has a known time)" {

@@ -114,8 +114,8 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 }
 
-// TestTogether: of many that start at once on one state, each storm is mailed once.
-func TestTogether(t *testing.T) {
+// TestManyRunsAtOnceMailEachStormOnce: of many that start at once on one state, each storm is mailed once.
+func TestManyRunsAtOnceMailEachStormOnce(t *testing.T) {
 	o, dir := mailing(t, `cat >draft.$$ && ln draft.$$ mail.$(date +%s%N) && rm draft.$$`)
 	args := []string{"--to", "root", "--state", filepath.Join(dir, "state.csv"), "--sendmail", o.Sendmail, "--over-after", "100"}
 	var wait sync.WaitGroup
@@ -142,10 +142,10 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// TestDiedAfterTaken: whether a message was taken that it died over nobody knows. It
+// TestMessageOfADeadRunIsResentUnderItsID: whether a message was taken that it died over nobody knows. It
 // goes again, under its id, and what came up since goes by itself: whoever drops a
 // mail that he has loses nothing.
-func TestDiedAfterTaken(t *testing.T) {
+func TestMessageOfADeadRunIsResentUnderItsID(t *testing.T) {
 	o, dir := mailing(t, `n=$(ls mail.* 2>/dev/null | wc -l); cat >mail.$n; test ! -e deadly || kill -KILL $PPID`)
 	args := []string{"--to", "root", "--state", filepath.Join(dir, "state.csv"), "--sendmail", o.Sendmail}
 	if err := os.WriteFile(filepath.Join(dir, "deadly"), nil, 0o600); err != nil {

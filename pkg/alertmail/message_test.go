@@ -152,7 +152,7 @@ func TestParsesAsMail(t *testing.T) {
 	same(t, p.body, quiet(t, o, stream(incident)))
 }
 
-func TestWhatBecameOfIt(t *testing.T) {
+func TestMessageSaysWhatBecameOfAStorm(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		row     cells
@@ -188,7 +188,7 @@ func TestWhatBecameOfIt(t *testing.T) {
 	}
 }
 
-func TestLevel(t *testing.T) {
+func TestLevelIsByTheActions(t *testing.T) {
 	for _, c := range []struct {
 		level string
 		row   cells
@@ -249,7 +249,7 @@ func TestSubjectIsCut(t *testing.T) {
 
 // People behind one account are reported with it, and a user who has the name of another
 // account, or behind another one, is somebody else: also in what programs thread by.
-func TestAccount(t *testing.T) {
+func TestPeopleBehindOneAccountAreReportedWithIt(t *testing.T) {
 	behind := func(user, account string) cells {
 		return cells{rows.User: user, rows.UID: "5000", rows.Account: account, rows.Proc: "imap", rows.Actions: "alert=60", rows.Killed: "404", rows.Remaining: "0"}
 	}
@@ -286,8 +286,8 @@ func TestNonASCII(t *testing.T) {
 	same(t, p.header.Get("Content-Transfer-Encoding"), "quoted-printable")
 }
 
-// TestFrom: the header as it was typed, the bare address in the envelope.
-func TestFrom(t *testing.T) {
+// TestFromIsTheHeaderAndTheEnvelope: the header as it was typed, the bare address in the envelope.
+func TestFromIsTheHeaderAndTheEnvelope(t *testing.T) {
 	for _, c := range []struct{ from, header string }{
 		{"root", "root"},
 		{"a@b.example", "a@b.example"},
@@ -388,8 +388,8 @@ func TestHostileFlags(t *testing.T) {
 	}
 }
 
-// TestLongNames: one doesn't hide what stands behind it.
-func TestLongNames(t *testing.T) {
+// TestLongNameHidesNothing: one doesn't hide what stands behind it.
+func TestLongNameHidesNothing(t *testing.T) {
 	long := strings.Repeat("x", 10<<10)
 	p := checkSafe(t, quiet(t, dry(), stream(incident, cells{rows.User: long, rows.Host: long, rows.Actions: "alert=60"})))
 	if !strings.Contains(p.body, "xxx... imapd on xxx") {
@@ -397,9 +397,9 @@ func TestLongNames(t *testing.T) {
 	}
 }
 
-// TestLongRows: a row gets its share of the message. In a long note something is
+// TestEachRowHasItsShare: a row gets its share of the message. In a long note something is
 // cut and of many the last are, and both show; an error behind a long note is seen.
-func TestLongRows(t *testing.T) {
+func TestEachRowHasItsShare(t *testing.T) {
 	long := "would kill 9999 (dry run): pids" + strings.Repeat(" 12345", 9999)
 	var all []cells
 	for range 50 {

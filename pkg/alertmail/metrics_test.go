@@ -91,7 +91,7 @@ stormcheck_last_run_timestamp_seconds 956639822
 	same(t, string(text), want)
 }
 
-func TestCounters(t *testing.T) {
+func TestCountersAddUp(t *testing.T) {
 	o := counting(t)
 	in := stream(incident,
 		cells{rows.Actions: "log=20 mine=3", rows.Errors: "mailarchive: no space; mine: broken; killstorm: refused: a; no tool at all"},
@@ -117,7 +117,7 @@ func TestCounters(t *testing.T) {
 }
 
 // A run that couldn't read its input isn't the last, and a dry one is none.
-func TestLastRun(t *testing.T) {
+func TestLastRunIsOfWholeInput(t *testing.T) {
 	o := counting(t)
 	now := dry().Now()
 	o.Now = func() time.Time { return now }
@@ -189,7 +189,7 @@ func TestLabelsHaveABound(t *testing.T) {
 	}
 }
 
-func TestUntaken(t *testing.T) {
+func TestUntakenMessagesAreCounted(t *testing.T) {
 	m := newMember(t)
 	m.Close()
 	s := newStory(t)

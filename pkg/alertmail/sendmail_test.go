@@ -36,7 +36,7 @@ func contents(t *testing.T, path ...string) string {
 	return string(text)
 }
 
-func TestSent(t *testing.T) {
+func TestMailerGetsTheMessage(t *testing.T) {
 	o, dir := mailing(t, `for a; do echo "<$a>"; done >args; cat >mail; echo done; echo 'warning: queue is slow' >&2`)
 	o.To = []string{"root", "admin@example.org"}
 	if out := quiet(t, o, several); out != "" {
@@ -48,7 +48,7 @@ func TestSent(t *testing.T) {
 	same(t, contents(t, dir, "mail"), quiet(t, whole, several))
 }
 
-func TestNothingToSend(t *testing.T) {
+func TestNoMailWithoutAStorm(t *testing.T) {
 	o, dir := mailing(t, `touch called`)
 	quiet(t, o, stream(cells{}))
 	o.DryRun = true
@@ -58,7 +58,7 @@ func TestNothingToSend(t *testing.T) {
 	}
 }
 
-func TestNotTaken(t *testing.T) {
+func TestMessageThatIsNotTakenGoesToStderr(t *testing.T) {
 	for _, c := range []struct{ name, script, want string }{
 		{"try later", `exit 75`, "exit status 75"},
 		{"unread", `exec <&-; exit 1`, "exit status 1"},
@@ -87,8 +87,8 @@ func TestNotTaken(t *testing.T) {
 	}
 }
 
-// TestStatus: the command says which mailer didn't take it and ends with 1.
-func TestStatus(t *testing.T) {
+// TestStatusIsOneIfNotTaken: the command says which mailer didn't take it and ends with 1.
+func TestStatusIsOneIfNotTaken(t *testing.T) {
 	o, dir := mailing(t, `for a; do echo "<$a>"; done >args; test ! -e full`)
 	args := []string{"--to", "root", "--from", "Storm <storm@example.org>", "--sendmail", o.Sendmail}
 	if out, problems, status := tool(several, args...); out != "" || problems != "" || status != 0 {
@@ -106,9 +106,9 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestHanging: a mailer that doesn't end is killed at the deadline with its own
+// TestHangingMailerIsKilledWithItsChildren: a mailer that doesn't end is killed at the deadline with its own
 // children. All of them hold a pipe, which is at its end when they are gone.
-func TestHanging(t *testing.T) {
+func TestHangingMailerIsKilledWithItsChildren(t *testing.T) {
 	t.Parallel()
 	o, dir := mailing(t, `exec 3>alive; echo >&3; sleep 600 & sleep 600`)
 	o.Deadline = 2 * time.Second

@@ -177,7 +177,7 @@ func with(row cells, more ...any) cells {
 
 var lasting = cells{rows.UID: "1001", rows.Actions: "log=20 alert=60"}
 
-func TestNewLastsOver(t *testing.T) {
+func TestStormIsReportedWhenNewAndWhenOver(t *testing.T) {
 	s := newStory(t)
 	s.silent(3)
 	same(t, s.reports("404 groucho imapd on moscow", lasting), "\n         404 groucho imapd\n")
@@ -196,8 +196,8 @@ func TestNewLastsOver(t *testing.T) {
 	s.reports("404 groucho imapd on moscow", lasting)
 }
 
-// TestNews: each of these is mailed at once, and once.
-func TestNews(t *testing.T) {
+// TestNewsIsMailedAtOnceAndOnce: each of these is mailed at once, and once.
+func TestNewsIsMailedAtOnceAndOnce(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name     string
@@ -231,9 +231,9 @@ func TestNews(t *testing.T) {
 	}
 }
 
-// TestFailuresOfAKind: numbers don't make a failure new, and one that finds ever
+// TestNumbersMakeNoNewFailure: numbers don't make a failure new, and one that finds ever
 // new words is reported with the storm in the end.
-func TestFailuresOfAKind(t *testing.T) {
+func TestNumbersMakeNoNewFailure(t *testing.T) {
 	s := newStory(t)
 	s.run(with(lasting, rows.Errors, "mailarchive: held by pid 4711"))
 	s.silent(3, with(lasting, rows.Errors, "mailarchive: held by pid 12"))
@@ -274,7 +274,7 @@ func TestKillsAreSummed(t *testing.T) {
 `)
 }
 
-func TestAfter(t *testing.T) {
+func TestAfterRunsInARow(t *testing.T) {
 	s := newStory(t)
 	s.o.After = 3
 	s.silent(2, lasting)
@@ -292,7 +292,7 @@ func TestAfter(t *testing.T) {
 	s.reports("404 harpo imapd on moscow: FAILED", cells{rows.User: "harpo", rows.Errors: "x: y"})
 }
 
-func TestRepeatZero(t *testing.T) {
+func TestRepeatZeroReportsInEveryRun(t *testing.T) {
 	s := newStory(t)
 	s.o.Repeats = []time.Duration{0}
 	for range 3 {
@@ -383,7 +383,7 @@ func TestEachSnapshotIsARun(t *testing.T) {
 	}
 }
 
-func TestBrokenInput(t *testing.T) {
+func TestBrokenInputIsReportedOnce(t *testing.T) {
 	s := newStory(t)
 	mails, problems := s.input("")
 	if len(mails) != 1 || len(problems) != 1 {
@@ -414,10 +414,10 @@ func TestBrokenInput(t *testing.T) {
 `)
 }
 
-// TestToldLater: while nobody takes the mail all is added up, storms that are over
+// TestUnreportedAddsUpWhileNobodyTakesMail: while nobody takes the mail all is added up, storms that are over
 // by then too. What is wrong is said at first and then hourly; the status is 1 each
 // time.
-func TestToldLater(t *testing.T) {
+func TestUnreportedAddsUpWhileNobodyTakesMail(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	s.mailer(true)
@@ -473,9 +473,9 @@ func TestToldLater(t *testing.T) {
 	}
 }
 
-// TestRetryPause: a mailer that has just failed isn't tried by each snapshot of a
+// TestFailedMailerHasAPause: a mailer that has just failed isn't tried by each snapshot of a
 // standing pipe, but a minute later it is.
-func TestRetryPause(t *testing.T) {
+func TestFailedMailerHasAPause(t *testing.T) {
 	s := newStory(t)
 	s.mailer(true)
 	s.input(stream(lasting))
@@ -495,8 +495,8 @@ func silently(o alertmail.Options) alertmail.Options {
 	return o
 }
 
-// TestSyslog: a failure goes to the system's log as well.
-func TestSyslog(t *testing.T) {
+// TestFailureGoesToSyslog: a failure goes to the system's log as well.
+func TestFailureGoesToSyslog(t *testing.T) {
 	s := newStory(t)
 	s.mailer(true)
 	s.o.Syslog = filepath.Join(s.dir, "log")
@@ -517,9 +517,9 @@ func TestSyslog(t *testing.T) {
 	}
 }
 
-// TestNothingRemembers: without a state that can be written, what isn't taken is on
+// TestWithoutAStateAllIsNew: without a state that can be written, what isn't taken is on
 // stderr; with a mailer that takes it, all is new each time.
-func TestNothingRemembers(t *testing.T) {
+func TestWithoutAStateAllIsNew(t *testing.T) {
 	s := newStory(t)
 	var stderr bytes.Buffer
 	s.o.Stderr = &stderr
@@ -543,9 +543,9 @@ func TestNothingRemembers(t *testing.T) {
 	}
 }
 
-// TestStateUnwritable: what was written before stays, and a message goes out or is
+// TestUnwritableStateLosesNothing: what was written before stays, and a message goes out or is
 // seen.
-func TestStateUnwritable(t *testing.T) {
+func TestUnwritableStateLosesNothing(t *testing.T) {
 	s := newStory(t)
 	s.run(lasting)
 	if err := os.MkdirAll(s.o.State+".new/in the way", 0o700); err != nil {
@@ -570,9 +570,9 @@ func TestStateUnwritable(t *testing.T) {
 	}
 }
 
-// TestMostStorms: of more storms than are remembered the worst are, and the state is
+// TestWorstStormsAreRemembered: of more storms than are remembered the worst are, and the state is
 // as large as it may be, not as the input.
-func TestMostStorms(t *testing.T) {
+func TestWorstStormsAreRemembered(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("fifty thousand storms")
@@ -593,7 +593,7 @@ func TestMostStorms(t *testing.T) {
 	}
 }
 
-func TestUnreadableState(t *testing.T) {
+func TestUnreadableStateIsKept(t *testing.T) {
 	s := newStory(t)
 	s.run(lasting)
 	for _, text := range []string{
@@ -622,7 +622,7 @@ func TestDryRunTouchesNothing(t *testing.T) {
 	same(t, contents(t, s.o.State), before)
 }
 
-func TestPages(t *testing.T) {
+func TestPageIsOneLine(t *testing.T) {
 	s := newStory(t)
 	s.o.PageTo = []string{"pager@example.org"}
 	paged := with(lasting, rows.Actions, "alert=60 page=100", rows.UID, 1009, rows.User, strings.Repeat("long", 50))
@@ -671,9 +671,9 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestThreads: all mails of a storm refer to one id, and those of the next storm of
+// TestMailsOfAStormAreOneThread: all mails of a storm refer to one id, and those of the next storm of
 // the same name to another.
-func TestThreads(t *testing.T) {
+func TestMailsOfAStormAreOneThread(t *testing.T) {
 	s := newStory(t)
 	s.o.Repeats = []time.Duration{0}
 	var threads []string

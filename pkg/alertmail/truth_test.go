@@ -44,9 +44,9 @@ func killing(more ...any) cells {
 	return with(with(incident, rows.UID, 1001, rows.Archived, ""), more...)
 }
 
-// TestDeliversAndFails: a mailer that has delivered and doesn't say so isn't given the
+// TestMailerThatDeliversAndFailsIsNotTriedEachMinute: a mailer that has delivered and doesn't say so isn't given the
 // message each minute, nor under another id while it is the same.
-func TestDeliversAndFails(t *testing.T) {
+func TestMailerThatDeliversAndFailsIsNotTriedEachMinute(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	s.afterwards("exit 67")
@@ -81,9 +81,9 @@ func TestDeliversAndFails(t *testing.T) {
 	}
 }
 
-// TestDiedThenWorse: the message that it died over goes as it was, and what the next
+// TestMessageOfADeadRunIsNotMixedWithNews: the message that it died over goes as it was, and what the next
 // run has found in another.
-func TestDiedThenWorse(t *testing.T) {
+func TestMessageOfADeadRunIsNotMixedWithNews(t *testing.T) {
 	s := newStory(t)
 	first := s.died(killing())
 	mails := s.run(killing(rows.Count, 5000, rows.Killed, 4990, rows.Remaining, 10))
@@ -100,9 +100,9 @@ func TestDiedThenWorse(t *testing.T) {
 	s.silent(3, killing())
 }
 
-// TestDiedThenDown: nor does the mailer's being down in the next run make it a new
+// TestMessageOfADeadRunStaysWhileTheMailerIsDown: nor does the mailer's being down in the next run make it a new
 // message.
-func TestDiedThenDown(t *testing.T) {
+func TestMessageOfADeadRunStaysWhileTheMailerIsDown(t *testing.T) {
 	s := newStory(t)
 	first := s.died(lasting)
 	s.mailer(true)
@@ -115,8 +115,8 @@ func TestDiedThenDown(t *testing.T) {
 	s.silent(3, lasting)
 }
 
-// TestKilledAllNow: what became of a row is said of that row alone.
-func TestKilledAllNow(t *testing.T) {
+// TestKilledAllIsSaidOfTheLastRowAlone: what became of a row is said of that row alone.
+func TestKilledAllIsSaidOfTheLastRowAlone(t *testing.T) {
 	s := newStory(t)
 	s.run(killing())
 	s.silent(1, killing()) // summed, and not reported yet
@@ -137,8 +137,8 @@ func TestKilledAllNow(t *testing.T) {
 `)
 }
 
-// TestKilledAllNoLonger: nor is it said of a row that is only logged by now.
-func TestKilledAllNoLonger(t *testing.T) {
+// TestKilledAllIsNotSaidOfALoggedRow: nor is it said of a row that is only logged by now.
+func TestKilledAllIsNotSaidOfALoggedRow(t *testing.T) {
 	s := newStory(t)
 	s.mailer(true)
 	s.input(stream(killing()))
@@ -146,8 +146,8 @@ func TestKilledAllNoLonger(t *testing.T) {
 	s.reports("30 groucho imapd on moscow: 404 killed before", with(lasting, rows.Count, 30, rows.Actions, "log=20"))
 }
 
-// TestNoKillIsLost: not by a later one that got nobody.
-func TestNoKillIsLost(t *testing.T) {
+// TestLaterKillOfNobodyHidesNone: not by a later one that got nobody.
+func TestLaterKillOfNobodyHidesNone(t *testing.T) {
 	for _, c := range []struct {
 		next          cells
 		subject, said string
@@ -169,9 +169,9 @@ func TestNoKillIsLost(t *testing.T) {
 	}
 }
 
-// TestLastReason: of several failures to kill, the last one's words stand, and none
+// TestLastReasonStands: of several failures to kill, the last one's words stand, and none
 // beside a kill of all.
-func TestLastReason(t *testing.T) {
+func TestLastReasonStands(t *testing.T) {
 	remaining := func(n int, why string) cells {
 		return killing(rows.Killed, 400, rows.Remaining, n, rows.Errors, fmt.Sprintf("killstorm: %d remaining: %s", n, why))
 	}
@@ -194,8 +194,8 @@ func TestLastReason(t *testing.T) {
 	}
 }
 
-// TestLastDryRun: what would be killed is said of the last row alone.
-func TestLastDryRun(t *testing.T) {
+// TestWouldKillIsSaidOfTheLastRowAlone: what would be killed is said of the last row alone.
+func TestWouldKillIsSaidOfTheLastRowAlone(t *testing.T) {
 	s := newStory(t)
 	s.mailer(true)
 	for n := 5; n < 9; n++ {
@@ -224,9 +224,9 @@ func TestPageSaysWhatTheMailDoes(t *testing.T) {
 	same(t, mails[1].body, want+"\n")
 }
 
-// TestPageNoLongerDue: a storm that once was due for a page isn't paged, nor urgent,
+// TestStormNoLongerDueForAPageIsNotPaged: a storm that once was due for a page isn't paged, nor urgent,
 // each hour.
-func TestPageNoLongerDue(t *testing.T) {
+func TestStormNoLongerDueForAPageIsNotPaged(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	s.o.PageTo = []string{"pager"}
@@ -249,8 +249,8 @@ func TestPageNoLongerDue(t *testing.T) {
 	}
 }
 
-// TestOnlyPages: what pages alone have reported is reported, and so is broken input.
-func TestOnlyPages(t *testing.T) {
+// TestPagesAloneReport: what pages alone have reported is reported, and so is broken input.
+func TestPagesAloneReport(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	s.o.PageTo, s.o.To = []string{"pager"}, nil
@@ -271,8 +271,8 @@ func TestOnlyPages(t *testing.T) {
 	}
 }
 
-// TestAroundTheLimit: a row that is only logged is no news, and not the storm's end.
-func TestAroundTheLimit(t *testing.T) {
+// TestLoggedRowIsNeitherNewsNorTheEnd: a row that is only logged is no news, and not the storm's end.
+func TestLoggedRowIsNeitherNewsNorTheEnd(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	below := with(lasting, rows.Count, 59, rows.Actions, "log=20")
@@ -293,8 +293,8 @@ func TestAroundTheLimit(t *testing.T) {
 	s.reports("groucho imapd on moscow: over", none)
 }
 
-// TestDamagedLine: the rest of the state stays, and a copy of all of it.
-func TestDamagedLine(t *testing.T) {
+// TestDamagedLineOfTheStateLeavesTheRest: the rest of the state stays, and a copy of all of it.
+func TestDamagedLineOfTheStateLeavesTheRest(t *testing.T) {
 	s := newStory(t)
 	s.run(lasting, with(lasting, rows.UID, 1002, rows.User, "harpo"))
 	text := strings.Replace(contents(t, s.o.State), ",404,404,", ",404,x404,", 1)
@@ -308,8 +308,8 @@ func TestDamagedLine(t *testing.T) {
 	same(t, contents(t, s.o.State+".bad"), text)
 }
 
-// TestClockJumps: a host that is heard of isn't silent, whatever the clock says.
-func TestClockJumps(t *testing.T) {
+// TestClockThatJumpsSilencesNoHost: a host that is heard of isn't silent, whatever the clock says.
+func TestClockThatJumpsSilencesNoHost(t *testing.T) {
 	for _, days := range []int{2, -2} {
 		s := newStory(t)
 		s.run(lasting)
@@ -321,8 +321,8 @@ func TestClockJumps(t *testing.T) {
 	}
 }
 
-// TestFailuresOfEachTool: one that finds ever new words doesn't hide another's.
-func TestFailuresOfEachTool(t *testing.T) {
+// TestNewWordsOfOneToolHideNoOther: one that finds ever new words doesn't hide another's.
+func TestNewWordsOfOneToolHideNoOther(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	for i := range 12 {
@@ -358,9 +358,9 @@ func frozen(t *testing.T, path string) {
 	}
 }
 
-// TestUnkillableMailer: a mailer that doesn't end even when it is killed, as on a sick
+// TestUnkillableMailerDelaysNothing: a mailer that doesn't end even when it is killed, as on a sick
 // disk, holds nobody up.
-func TestUnkillableMailer(t *testing.T) {
+func TestUnkillableMailerDelaysNothing(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	frozen(t, s.o.Sendmail)
@@ -378,8 +378,8 @@ func TestUnkillableMailer(t *testing.T) {
 	}
 }
 
-// TestUnkillableJournal: nor does what looks for lines of logs.
-func TestUnkillableJournal(t *testing.T) {
+// TestUnkillableJournalDelaysNothing: nor does what looks for lines of logs.
+func TestUnkillableJournalDelaysNothing(t *testing.T) {
 	s := newStory(t)
 	bin := t.TempDir()
 	frozen(t, filepath.Join(bin, "journalctl"))
@@ -394,9 +394,9 @@ func TestUnkillableJournal(t *testing.T) {
 	}
 }
 
-// TestForgedSuppressed: anybody can write that lines were left out, and that doesn't
+// TestForgedSuppressionsPushOutNothing: anybody can write that lines were left out, and that doesn't
 // push out those that weren't.
-func TestForgedSuppressed(t *testing.T) {
+func TestForgedSuppressionsPushOutNothing(t *testing.T) {
 	at := dry().Now().Add(-time.Minute).Format(time.Stamp)
 	log := strings.Repeat(at+" moscow dovecot: imap-login: Login: user=<groucho>\n", 30) +
 		strings.Repeat(at+" moscow harpo: Suppressed 1 messages\n", 30)

@@ -9,10 +9,10 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// TestWeek is a week of runs, one each minute: a storm every night; one on Tuesday
+// TestOneWeekOfRuns is a week of runs, one each minute: a storm every night; one on Tuesday
 // that respawns for hours; a pair that flaps on Wednesday; on Friday nobody takes
 // mail from nine to eleven, when a storm comes and goes. It says which mails go out.
-func TestWeek(t *testing.T) {
+func TestOneWeekOfRuns(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("ten thousand runs")

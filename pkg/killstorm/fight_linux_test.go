@@ -56,7 +56,7 @@ func until(t *testing.T, what string, ok func() bool) {
 
 // Who runs another program between the sweep and the stop is nobody's business: no
 // signal at all comes to it.
-func TestBystander(t *testing.T) {
+func TestRunningAnotherProgramMeansNoSignal(t *testing.T) {
 	uid := who(t)
 	comm := name("3")
 	r, w, err := os.Pipe()
@@ -90,7 +90,7 @@ func TestBystander(t *testing.T) {
 }
 
 // Told to end before anybody is frozen it kills nobody.
-func TestToldBefore(t *testing.T) {
+func TestSignalBeforeTheFreezeKillsNobody(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 4, uid, "plain", name("4"), nil)
 	b, s := ready(t, uid, name("4"), nil)
@@ -103,7 +103,7 @@ func TestToldBefore(t *testing.T) {
 }
 
 // Where there is no time left a lock is tried for all the same, and missed aloud.
-func TestPastDeadline(t *testing.T) {
+func TestLockIsTriedOncePastTheDeadline(t *testing.T) {
 	uid := who(t)
 	_, hold := lockedBox(t, uid)
 	storm := victims(t, 3, uid, "plain", name("5"), nil)
@@ -116,7 +116,7 @@ func TestPastDeadline(t *testing.T) {
 }
 
 // After a grace those who have come meanwhile are killed, and so there is a lock.
-func TestHoldAfterGrace(t *testing.T) {
+func TestLockIsTakenAfterTheGrace(t *testing.T) {
 	uid := who(t)
 	path, hold := lockedBox(t, uid)
 	victims(t, 2, uid, "plain", name("6"), nil)
@@ -129,7 +129,7 @@ func TestHoldAfterGrace(t *testing.T) {
 }
 
 // The mailbox of one who isn't due any more when the lock is there isn't kept locked.
-func TestSubsidedWhileWaiting(t *testing.T) {
+func TestMailboxOfASubsidedStormIsNotKeptLocked(t *testing.T) {
 	uid := who(t)
 	path, hold := box(t, uid)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -165,7 +165,7 @@ func TestGroupZeroProtectsNothing(t *testing.T) {
 }
 
 // A lock that ended before the storm did is told of, and one that came after that.
-func TestHoldEnds(t *testing.T) {
+func TestLockThatEndedEarlyIsNoted(t *testing.T) {
 	path, _ := box(t, who(t))
 	open := func() *os.File { f, err := os.Open(path); must(err); return f }
 	s := &storm{boxes: &boxes{}}
@@ -212,7 +212,7 @@ func TestFileSystemThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
 }
 
 // A lock file that was made in the grace, by one who was killed after it, is removed.
-func TestDotlockOfTheGrace(t *testing.T) {
+func TestDotlockMadeInTheGraceIsRemoved(t *testing.T) {
 	uid := who(t)
 	path, hold := box(t, uid)
 	comm := name("8")
@@ -243,7 +243,7 @@ func TestDotlockOfTheGrace(t *testing.T) {
 }
 
 // Who gives up another real uid after the first look is the user's then.
-func TestGivesUpItsUID(t *testing.T) {
+func TestProcessThatGivesUpItsUIDIsTheUsers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: changes uid")
 	}
@@ -283,7 +283,7 @@ func (p *piecemeal) Read(into []byte) (n int, err error) {
 
 // A signal that comes while a row is written loses nothing: the rest of the snapshot is
 // passed on, not acted on. It isn't a good end.
-func TestToldWhileWriting(t *testing.T) {
+func TestSignalWhileWritingLosesNoRow(t *testing.T) {
 	uid := who(t)
 	row := due(uid, name("0"), "1")
 	caught := make(chan os.Signal, 1)
@@ -310,7 +310,7 @@ type writer func([]byte) (int, error)
 func (w writer) Write(p []byte) (int, error) { return w(p) }
 
 // Those who came and went aren't remembered for ever, who was signalled is.
-func TestForgets(t *testing.T) {
+func TestProcessesThatCameAndWentAreForgotten(t *testing.T) {
 	s := &storm{index: map[id]int{}}
 	for sweep := 1; sweep <= 2000; sweep++ {
 		for n := range 10 {
@@ -326,7 +326,7 @@ func TestForgets(t *testing.T) {
 }
 
 // Who was stopped and then couldn't be opened is tried again.
-func TestLastKillTriesAgain(t *testing.T) {
+func TestLastKillTriesAgainWhatCouldNotBeOpened(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 3, uid, "plain", name("A"), nil)
 	b, _ := ready(t, uid, name("A"), nil)
@@ -348,7 +348,7 @@ func TestLastKillTriesAgain(t *testing.T) {
 }
 
 // After a second signal nothing is killed any more, and nothing stays stopped.
-func TestSecondSignalResumes(t *testing.T) {
+func TestSecondSignalResumesWhatIsStopped(t *testing.T) {
 	uid := who(t)
 	comm := name("h")
 	storm := victims(t, 3, uid, "plain", comm, nil)
@@ -370,7 +370,7 @@ func TestSecondSignalResumes(t *testing.T) {
 
 // It looks no further than to the limit before it stops them, but for --max at all; who
 // must not be touched is told of all the same, and isn't.
-func TestExaminesToTheLimit(t *testing.T) {
+func TestExaminesNoFurtherThanToTheLimit(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: changes uid")
 	}
@@ -394,7 +394,7 @@ func TestExaminesToTheLimit(t *testing.T) {
 
 // Those who were killed are waited for: until they have gone, not for ever, and not
 // when told to end.
-func TestAwait(t *testing.T) {
+func TestKilledProcessesAreWaitedFor(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 9, uid, "plain", name("D"), nil)
 	b, s := ready(t, uid, name("D"), nil)
@@ -427,7 +427,7 @@ func TestAwait(t *testing.T) {
 }
 
 // A storm of which each look finds one more is killed all the same, after a time.
-func TestFreezeEnds(t *testing.T) {
+func TestEndlessFreezeEndsInAKill(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 20, uid, "plain", name("E"), nil)
 	b, s := ready(t, uid, name("E"), nil)
@@ -452,7 +452,7 @@ func TestFreezeEnds(t *testing.T) {
 }
 
 // Between two looks others have the processor, also where nobody can be waited for.
-func TestRests(t *testing.T) {
+func TestOthersHaveTheProcessorBetweenLooks(t *testing.T) {
 	uid := who(t)
 	victims(t, 2, uid, "plain", name("F"), nil)
 	b, s := ready(t, uid, name("F"), nil)
@@ -468,7 +468,7 @@ func TestRests(t *testing.T) {
 }
 
 // Told to end before anybody is frozen it says rightly who remains.
-func TestToldBeforeCounts(t *testing.T) {
+func TestSignalBeforeTheFreezeCountsWhatRemains(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: changes uid")
 	}
@@ -485,7 +485,7 @@ func TestToldBeforeCounts(t *testing.T) {
 }
 
 // What is kept of the first is of the first victims.
-func TestEvidenceOfVictims(t *testing.T) {
+func TestAuditIsOfTheFirstVictims(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: changes uid")
 	}
@@ -509,7 +509,7 @@ func TestEvidenceOfVictims(t *testing.T) {
 }
 
 // A dry run speaks of those who are there.
-func TestWouldKill(t *testing.T) {
+func TestDryRunNamesWhatIsThere(t *testing.T) {
 	s := storm{processes: []process{
 		{id: id{10, 1}, sweep: 9}, {id: id{11, 1}, sweep: 9, stage: gone}, {id: id{12, 1}, sweep: 8},
 		{id: id{13, 1}, sweep: 9, claim: refused, why: inContainer}, {id: id{14, 1}, sweep: 9, claim: other},

@@ -41,7 +41,7 @@ func rowsIn(t *testing.T, change func(*Options), rows ...string) (cells []string
 
 // Rows that are there already end in common sweeps, and keep their order. A second
 // row for the same processes finds them gone.
-func TestTogether(t *testing.T) {
+func TestRowsThatAreThereEndInCommonSweeps(t *testing.T) {
 	uid := who(t)
 	a := victims(t, 5, uid, "plain", name("a"), nil)
 	b := victims(t, 7, uid, "plain", name("b"), nil)
@@ -58,7 +58,7 @@ func TestTogether(t *testing.T) {
 }
 
 // The worst is the first.
-func TestWorstFirst(t *testing.T) {
+func TestWorstStormEndsFirst(t *testing.T) {
 	uid := who(t)
 	k := killer{}
 	var all []*filter.Due
@@ -78,7 +78,7 @@ func TestWorstFirst(t *testing.T) {
 }
 
 // What may be allowed and refused by flags.
-func TestLeave(t *testing.T) {
+func TestFlagsAllowAndRefuse(t *testing.T) {
 	uid := who(t)
 	comm := name("v")
 	storm := victims(t, 3, uid, "plain", comm, nil)
@@ -158,7 +158,7 @@ func uidOnly(uid uint32) target {
 	return target{user: mailbox.User{UID: uid}, owner: account.Account{UID: uid}}
 }
 
-func TestAllow(t *testing.T) {
+func TestAllowFlagsEndWhatIsLeftAloneElse(t *testing.T) {
 	root, daemon := uidOnly(0), uidOnly(1)
 	o := Options{AllowRoot: true}
 	if o.spares(root) != nil || o.spares(daemon) == nil {
@@ -201,7 +201,7 @@ func TestAllow(t *testing.T) {
 }
 
 // Those that a run before this left stopped are ended, and are not taken for ended.
-func TestStoppedBefore(t *testing.T) {
+func TestProcessesLeftStoppedByAnotherRunAreEnded(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 3, uid, "plain", name("o"), nil)
 	for _, cmd := range storm {
@@ -214,7 +214,7 @@ func TestStoppedBefore(t *testing.T) {
 
 // A PID that another process has by now is that one's, though it is of the same uid
 // and name.
-func TestPIDReuse(t *testing.T) {
+func TestReusedPIDIsNotKilled(t *testing.T) {
 	uid := who(t)
 	comm := name("q")
 	first := victims(t, 1, uid, "plain", comm, nil)[0]
@@ -261,7 +261,7 @@ func TestPIDReuse(t *testing.T) {
 
 // One that takes another name before it is stopped is somebody else. What is said of
 // it is true.
-func TestRenames(t *testing.T) {
+func TestProcessOfAnotherNameIsNotKilled(t *testing.T) {
 	uid := who(t)
 	comm := name("w")
 	storm := victims(t, 20, uid, "chameleon", comm, nil)
@@ -278,7 +278,7 @@ func TestRenames(t *testing.T) {
 }
 
 // Once it fights it takes no memory from the system, and none to speak of from its own.
-func TestTakesNoMemory(t *testing.T) {
+func TestFightTakesNoMemory(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 50, uid, "plain", name("m"), nil)
 	k := newKiller(Options{Now: time.Now, Signal: syscall.SIGKILL, Timeout: 20 * time.Second})
@@ -308,7 +308,7 @@ func TestTakesNoMemory(t *testing.T) {
 type storm1 = storm // where a variable has that name
 
 // Without a file handle to look with nobody is stopped.
-func TestOutOfHandles(t *testing.T) {
+func TestNothingIsStoppedWithoutAFileHandle(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 3, uid, "plain", name("f"), nil)
 	var limit unix.Rlimit
@@ -359,7 +359,7 @@ func fresh(row string) string {
 }
 
 // What isn't permitted is said, and not called killed.
-func TestNotPermitted(t *testing.T) {
+func TestWhatIsNotPermittedIsNotCalledKilled(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: changes uid")
 	}
@@ -393,7 +393,7 @@ func policies(pid int) (all []string) {
 
 // Every thread is above all others, unless that isn't wanted. Then none is, also if it
 // was started so.
-func TestRealtime(t *testing.T) {
+func TestEveryThreadHasThePriority(t *testing.T) {
 	attr, err := unix.SchedGetAttr(0, 0)
 	if err != nil || os.Geteuid() != 0 || unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0) != nil {
 		t.Skip("real-time priority isn't to be had here")
@@ -434,7 +434,7 @@ func TestRealtime(t *testing.T) {
 }
 
 // With no free slot for a thread or a process it does its work.
-func TestFullTable(t *testing.T) {
+func TestKillsWithNoFreeSlot(t *testing.T) {
 	group := testproc.NewGroup(t)
 	const uid = 65534 // one for whom nobody has to be asked
 	storm := victims(t, 40, uid, "plain", name("g"), nil)
@@ -516,7 +516,7 @@ func TestAuditFieldsAreNotForged(t *testing.T) {
 	}
 }
 
-func TestAudit(t *testing.T) {
+func TestAuditNamesWhatWasKilled(t *testing.T) {
 	uid := who(t)
 	log, path := syslogd(t)
 	lines := make(chan string, 100)
@@ -554,7 +554,7 @@ func TestAudit(t *testing.T) {
 }
 
 // A log that nobody reads keeps it from nothing, and what is lost is counted.
-func TestStuckLog(t *testing.T) {
+func TestLogThatNobodyReadsDelaysNothing(t *testing.T) {
 	uid := who(t)
 	log, path := syslogd(t)
 	must(log.SetReadBuffer(1))
@@ -609,7 +609,7 @@ func tryLock(t *testing.T, path string) (free bool) {
 }
 
 // The mailbox is locked while its owner's processes end, and not after that.
-func TestHold(t *testing.T) {
+func TestMailboxIsLockedWhileItsProcessesEnd(t *testing.T) {
 	uid := who(t)
 	path, hold := box(t, uid)
 	victims(t, 1, uid, "spawner", name("h"), nil) // it goes on for as long as it may
@@ -640,7 +640,7 @@ func TestHold(t *testing.T) {
 }
 
 // Who locks the mailbox for good doesn't keep his storm.
-func TestHoldDenied(t *testing.T) {
+func TestMailboxLockedForGoodSparesNoStorm(t *testing.T) {
 	uid := who(t)
 	path, hold := lockedBox(t, uid)
 	storm := victims(t, 3, uid, "plain", name("1"), nil)
@@ -653,7 +653,7 @@ func TestHoldDenied(t *testing.T) {
 }
 
 // The lock file of one who was killed is removed, no other is.
-func TestDotlocks(t *testing.T) {
+func TestDotlockOfAKilledProcessIsRemoved(t *testing.T) {
 	uid := who(t)
 	path, hold := box(t, uid)
 	lock := path + ".lock"
@@ -691,7 +691,7 @@ func TestDotlocks(t *testing.T) {
 
 // Killed is who was signalled and seen gone, and nobody else; whoever is left is told
 // of with the reason.
-func TestReport(t *testing.T) {
+func TestKilledIsWhatWasSignalledAndSeenGone(t *testing.T) {
 	const sweep = 9
 	all := []process{
 		{id: id{10, 1}, sweep: 3, sent: syscall.SIGKILL, stage: gone},

@@ -101,7 +101,7 @@ func TestLastLookFindsWhatHasLeftItsName(t *testing.T) {
 }
 
 // It waits before it looks, without a lock; not after a signal.
-func TestLastLookWaits(t *testing.T) {
+func TestLastLookWaitsWithoutALock(t *testing.T) {
 	uid := who(t)
 	path, hold := box(t, uid)
 	victims(t, 2, uid, "plain", name("V"), nil)

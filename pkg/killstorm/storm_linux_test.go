@@ -248,7 +248,7 @@ func TestZombiesAreNotAlive(t *testing.T) {
 	}
 }
 
-func TestLeaderless(t *testing.T) {
+func TestProcessWithoutItsFirstThreadEnds(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 2, uid, "leaderless", name("l"), nil)
 	for i := 0; state(storm[0].Process.Pid) != "Z" || state(storm[1].Process.Pid) != "Z"; i++ {
@@ -261,7 +261,7 @@ func TestLeaderless(t *testing.T) {
 	}
 }
 
-func TestHostileNames(t *testing.T) {
+func TestProcessesOfHostileNamesEnd(t *testing.T) {
 	uid := who(t)
 	for comm, proc := range map[string]string{
 		"imapd)": "imapd)", ") Z 1 1 1": ") Z 1 1 1", "x) 5": "x) 5", "a b": "a b", "nl\nimapd": `nl\x0aimapd`, "\xff\xfe": `\xff\xfe`,
@@ -275,7 +275,7 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-func TestSubsided(t *testing.T) {
+func TestSubsidedStormIsLeftAlone(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 3, uid, "plain", name("s"), nil)
 	for limit, want := range map[string]string{
@@ -293,7 +293,7 @@ func TestSubsided(t *testing.T) {
 	}
 }
 
-func TestDryRun(t *testing.T) {
+func TestDryRunSignalsNothing(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 22, uid, "plain", name("d"), nil)
 	cells, reported := run1(t, due(uid, name("d"), "22"), func(o *Options) { o.DryRun = true })
@@ -316,7 +316,7 @@ func TestDryRun(t *testing.T) {
 }
 
 // Who is asked to end first has time for it; who doesn't is killed.
-func TestSignal(t *testing.T) {
+func TestGraceBeforeTheKill(t *testing.T) {
 	uid := who(t)
 	willing := victims(t, 3, uid, "plain", name("t"), nil)
 	stubborn := victims(t, 2, uid, "stubborn", name("t"), nil)
@@ -343,7 +343,7 @@ func TestSignal(t *testing.T) {
 }
 
 // A storm that doesn't end while killstorm looks is given up in time.
-func TestTimeout(t *testing.T) {
+func TestStormThatDoesNotEndIsGivenUpInTime(t *testing.T) {
 	uid := who(t)
 	victims(t, 1, uid, "spawner", name("r"), nil)
 	for i := 0; ; i++ {
@@ -392,7 +392,7 @@ func stopped(t *testing.T, name string) {
 
 // Told to end while nobody is frozen it kills nobody more. The row says what was done,
 // and it ends though its input doesn't.
-func TestToldToEnd(t *testing.T) {
+func TestSignalEndsItBetweenRows(t *testing.T) {
 	uid := who(t)
 	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1} {
 		comm := name("e")
@@ -428,7 +428,7 @@ func TestToldToEnd(t *testing.T) {
 }
 
 // Told to end in the middle it leaves nobody frozen.
-func TestToldInTheMiddle(t *testing.T) {
+func TestSignalInTheMiddleLeavesNothingStopped(t *testing.T) {
 	uid := who(t)
 	comm := name("7")
 	victims(t, 1, uid, "spawner", comm, nil) // it goes on for as long as it may
@@ -478,7 +478,7 @@ func TestSecondSignalEndsItThoughNothingIsRead(t *testing.T) {
 
 // A process that all the time forks and ends is easily missed. Whatever is said of
 // it must be true.
-func TestComets(t *testing.T) {
+func TestProcessThatForksAndEndsIsReportedRightly(t *testing.T) {
 	uid := who(t)
 	comm := name("k")
 	for range 3 {
@@ -503,7 +503,7 @@ func TestComets(t *testing.T) {
 	}
 }
 
-func TestRefused(t *testing.T) {
+func TestUnfitRowsKillNothing(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: changes uid")
 	}
@@ -538,7 +538,7 @@ func TestRefused(t *testing.T) {
 }
 
 // Rows that must not lead to a kill, and what is said of each.
-func TestSpared(t *testing.T) {
+func TestRowsThatMustNotLeadToAKill(t *testing.T) {
 	uid := who(t)
 	comm := name("i")
 	storm := victims(t, 1, uid, "plain", comm, nil)
@@ -605,7 +605,7 @@ func TestFinishesWhenItsReaderHasGone(t *testing.T) {
 	}
 }
 
-func TestFlags(t *testing.T) {
+func TestUnfitFlagsAreRefused(t *testing.T) {
 	for text, want := range map[string]Signal{"KILL": 9, "SIGKILL": 9, "9": 9, "TERM": 15, "15": 15, "HUP": 1, "USR1": 10} {
 		if got, err := parseSignal(text, true); got != want || err != nil {
 			t.Errorf("--signal %s: %v, %v", text, got, err)

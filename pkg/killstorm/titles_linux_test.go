@@ -69,7 +69,7 @@ func imapTitles(t *testing.T) (uid uint32, owner account.Account, table *titles.
 
 // The word on which somebody is stopped isn't the one on which he is killed: who says
 // another name when he has stopped goes on.
-func TestSaysOtherwise(t *testing.T) {
+func TestProcessWhoseTitleChangesWhenItHasStoppedGoesOn(t *testing.T) {
 	uid, owner, table := imapTitles(t)
 	comm := name("t")
 	fickle, honest := speaks(t, uid, comm, "imap groucho"), speaks(t, uid, comm, "imap groucho")
@@ -186,7 +186,7 @@ func TestEndsByTheProgramThatTitlesName(t *testing.T) {
 	}
 }
 
-func TestSpells(t *testing.T) {
+func TestOnlyASpelledNameEndsByTitle(t *testing.T) {
 	for _, c := range []struct {
 		rule, name string
 		want       bool

@@ -13,7 +13,7 @@ import (
 )
 
 // A copy is what cp -p makes, but for the set-ID and sticky bits.
-func TestLikeCp(t *testing.T) {
+func TestCopyIsWhatCpMakes(t *testing.T) {
 	for _, mode := range []uint32{0o600, 0o660, 0o400, 0o777, 0o6755, 0o1644} {
 		eachWay(t, func(s *stage) {
 			s.write(s.mailbox, "From chico\n")
@@ -65,7 +65,7 @@ const acl = "\x02\x00\x00\x00" +
 
 // The access list comes with it as with cp -p, and what the owner has set as with
 // cp --preserve=xattr, but nothing of root's.
-func TestAttributes(t *testing.T) {
+func TestAccessListAndTheOwnersAttributesAreCopied(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	set := func(name, value string) error { return unix.Setxattr(s.mailbox, name, []byte(value), 0) }
@@ -96,7 +96,7 @@ func TestAttributes(t *testing.T) {
 }
 
 // Where there are no access lists the group must not get what was the list's mask.
-func TestNoAttributes(t *testing.T) {
+func TestMaskIsNotTheGroupsModeWithoutAccessLists(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	if err := unix.Setxattr(s.mailbox, accessList, []byte(acl), 0); err != nil {
@@ -122,7 +122,7 @@ func TestNoAttributes(t *testing.T) {
 }
 
 // Large is more than any buffer, and no multiple of one.
-func TestLarge(t *testing.T) {
+func TestFileLargerThanAnyBuffer(t *testing.T) {
 	s := newStage(t)
 	text := strings.Repeat("From chico\n\n\x00", 1_000_003)
 	s.write(s.mailbox, text)
@@ -153,7 +153,7 @@ func TestHolesStayHoles(t *testing.T) {
 }
 
 // Another file system is another way to copy.
-func TestAcrossFileSystems(t *testing.T) {
+func TestCopyToAnotherFileSystem(t *testing.T) {
 	s := newStage(t)
 	shm, err := os.MkdirTemp("/dev/shm", "mailarchive")
 	if err != nil {
@@ -171,7 +171,7 @@ func TestAcrossFileSystems(t *testing.T) {
 
 // While a mailbox changes it is copied again. The mailbox is opened before and
 // after each copy: what a mail program does in between, these do then.
-func TestChanging(t *testing.T) {
+func TestChangingMailboxIsCopiedAgain(t *testing.T) {
 	rewrite := func(s *stage, text string) { // in place, with its mtime put back
 		st := s.stat(s.mailbox)
 		f, err := os.OpenFile(s.mailbox, os.O_WRONLY, 0)
@@ -236,7 +236,7 @@ func TestChanging(t *testing.T) {
 }
 
 // A mailbox that never rests is copied all the same, and the row says so.
-func TestRestless(t *testing.T) {
+func TestRestlessMailboxIsCopiedAndSaidToBeTorn(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, strings.Repeat("From chico\n", 1_000_000))
 	stop, stopped := make(chan bool), make(chan bool)

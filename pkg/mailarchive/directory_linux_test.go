@@ -20,7 +20,7 @@ import (
 	"stormcheck/pkg/mailbox"
 )
 
-func TestArchiveDirectory(t *testing.T) {
+func TestUnfitArchiveDirectoryIsRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		make func(s *stage)
 		want string
@@ -113,7 +113,7 @@ func TestTemporaryName(t *testing.T) {
 	s.archiveHolds()
 }
 
-func TestReadOnly(t *testing.T) {
+func TestReadOnlyArchiveFailsEachRow(t *testing.T) {
 	eachWay(t, func(s *stage) {
 		s.tmpfs("ro")
 		s.write(s.mailbox, "From chico\n")
@@ -125,7 +125,7 @@ func TestReadOnly(t *testing.T) {
 
 // In a pipe that stands the archive directory may be made anew, or only then, or
 // come to be unfit.
-func TestStanding(t *testing.T) {
+func TestArchiveDirectoryMayChangeWhileThePipeStands(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	s.try(os.Remove(s.archive))
@@ -164,7 +164,7 @@ func TestStanding(t *testing.T) {
 	}
 }
 
-func TestNameTaken(t *testing.T) {
+func TestTakenNameGetsANumber(t *testing.T) {
 	eachWay(t, func(s *stage) {
 		s.write(s.mailbox, "From chico\n")
 		s.write(s.top+"/victim", "victim")
@@ -193,7 +193,7 @@ func TestNameTaken(t *testing.T) {
 	})
 }
 
-func TestSameSecond(t *testing.T) {
+func TestCopiesOfOneSecondHaveNumbers(t *testing.T) {
 	eachWay(t, func(s *stage) {
 		name := s.archive + "/" + groucho + "." + epoch
 		s.write(s.pop, "first")
@@ -205,7 +205,7 @@ func TestSameSecond(t *testing.T) {
 	})
 }
 
-func TestAllNamesTaken(t *testing.T) {
+func TestNoFreeNameIsAnError(t *testing.T) {
 	eachWay(t, func(s *stage) {
 		s.write(s.mailbox, "")
 		name := s.archive + "/" + groucho + "." + epoch
@@ -231,7 +231,7 @@ func (s *stage) tmpfs(options string) {
 }
 
 // What doesn't fit takes no block, and the next mailbox has its try.
-func TestSpace(t *testing.T) {
+func TestWhatDoesNotFitTakesNoBlock(t *testing.T) {
 	for name, c := range map[string]struct {
 		size    int64
 		sparse  bool
@@ -288,7 +288,7 @@ func (s *stage) box(ctx context.Context, d *directory, o Options) *box {
 }
 
 // What was free may be taken by others meanwhile.
-func TestFull(t *testing.T) {
+func TestSpaceThatOthersTakeMeanwhileIsAnError(t *testing.T) {
 	eachWay(t, func(s *stage) {
 		s.tmpfs("size=64k")
 		s.write(s.mailbox, strings.Repeat("x", 100_000))
@@ -316,7 +316,7 @@ func TestFull(t *testing.T) {
 }
 
 // While it copies it leaves the reserve alone, and ends in time.
-func TestWhileCopying(t *testing.T) {
+func TestReserveIsLeftAloneWhileCopying(t *testing.T) {
 	s := newStage(t)
 	s.tmpfs("size=64m")
 	d, err := openDirectory(s.archive)
@@ -335,7 +335,7 @@ func TestWhileCopying(t *testing.T) {
 	}
 }
 
-func TestNameTooLong(t *testing.T) {
+func TestNameThatIsTooLongIsAnError(t *testing.T) {
 	eachWay(t, func(s *stage) {
 		suffix := strings.Repeat("x", 250-len(groucho))
 		s.boxes("{user}" + suffix)

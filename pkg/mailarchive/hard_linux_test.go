@@ -135,7 +135,7 @@ func TestKilled(t *testing.T) {
 
 // Nothing is called saved before the file is on the disk, has its name, and the
 // directory too is on the disk.
-func TestOrder(t *testing.T) {
+func TestNothingIsCalledSavedBeforeItIsOnTheDisk(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip(err)
 	}
@@ -199,7 +199,7 @@ func calls(trace string) (lines []string) {
 
 // A file system that doesn't answer holds nobody up: the row is passed on in time,
 // without locks, and what comes of it later isn't a copy.
-func TestHangs(t *testing.T) {
+func TestFileSystemThatHangsDelaysNoRow(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	thaw := s.frozen()

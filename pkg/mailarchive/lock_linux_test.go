@@ -29,7 +29,7 @@ func (s *stage) lockToWrite() (f *os.File, err error) {
 
 // While it is copied nobody gets the mailbox to write, and as soon as the row is out
 // everybody does.
-func TestLocked(t *testing.T) {
+func TestMailboxIsLockedWhileItIsCopied(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	copies := 0
@@ -49,7 +49,7 @@ func TestLocked(t *testing.T) {
 	f.Close()
 }
 
-func TestNotLocked(t *testing.T) {
+func TestMailboxThatCannotBeLockedIsCopiedAndSaidSo(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	f, err := os.OpenFile(s.mailbox, os.O_RDWR, 0)
@@ -86,7 +86,7 @@ func TestNotLocked(t *testing.T) {
 }
 
 // The row's time isn't all spent on the lock.
-func TestTimeToCopy(t *testing.T) {
+func TestLockLeavesTimeToCopy(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	f, err := s.lockToWrite()
@@ -99,7 +99,7 @@ func TestTimeToCopy(t *testing.T) {
 	}
 }
 
-func TestDotlockStands(t *testing.T) {
+func TestDotlockIsWaitedFor(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	s.write(s.mailbox+".lock", fmt.Sprint(os.Getpid()))
@@ -108,7 +108,7 @@ func TestDotlockStands(t *testing.T) {
 }
 
 // A lock isn't held longer than mail programs wait.
-func TestLetGo(t *testing.T) {
+func TestLockIsReleasedBeforeDeliveryGivesUp(t *testing.T) {
 	defer func(was time.Duration) { maxHold = was }(maxHold)
 	maxHold = 20 * time.Millisecond
 	s := newStage(t)
@@ -180,7 +180,7 @@ func TestReadersOfTheArchiveCannotLockIt(t *testing.T) {
 
 // Two runs of one second: one copies, and what it made stands for the other, or is
 // beside the other's.
-func TestTwoRuns(t *testing.T) {
+func TestTwoRunsOfOneSecond(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	var both sync.WaitGroup

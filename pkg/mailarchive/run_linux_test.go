@@ -206,7 +206,7 @@ func (s *stage) gives(archived, notes, errors string) {
 	}
 }
 
-func TestRun(t *testing.T) {
+func TestRowHasItsCopy(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	s.write(s.pop, "From harpo\n")
@@ -222,7 +222,7 @@ func TestOneMailbox(t *testing.T) {
 	s.gives(s.archive+"/"+groucho+"."+epoch+".pop", "", "")
 }
 
-func TestNoMailbox(t *testing.T) {
+func TestNoMailboxIsNoted(t *testing.T) {
 	s := newStage(t)
 	s.gives("", "mailarchive: no mailbox", "")
 	s.boxes("{user}/mbox")
@@ -233,7 +233,7 @@ func TestNoMailbox(t *testing.T) {
 }
 
 // What isn't the user's mailbox is refused, and a good one beside it copied.
-func TestRefused(t *testing.T) {
+func TestWhatIsNotTheUsersMailboxIsRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		make   func(s *stage)
 		note   string
@@ -287,7 +287,7 @@ func TestRefused(t *testing.T) {
 }
 
 // Another's file needs no root where the row has another's uid.
-func TestAnothersUID(t *testing.T) {
+func TestMailboxOfAnotherUIDIsRefused(t *testing.T) {
 	s := newStage(t)
 	s.write(s.spool+"/4242", "From chico\n")
 	_, notes, errors := s.cells(due("4242", "4242"))
@@ -314,7 +314,7 @@ func TestRootsMailboxLinked(t *testing.T) {
 	}
 }
 
-func TestUserNames(t *testing.T) {
+func TestUserNamesThatAreNoPathAreRefused(t *testing.T) {
 	s := newStage(t)
 	s.write(s.top+"/passwd", "root:")
 	s.write(s.spool+"/x.lock", "")
@@ -363,7 +363,7 @@ func sortedRows(out string) string {
 
 // Mailboxes of people behind one uid have to be that uid's. Their copies aren't those of
 // an account that has the name of one.
-func TestBehindAnAccount(t *testing.T) {
+func TestMailboxesBehindAnAccountAreItsUIDs(t *testing.T) {
 	s := newStage(t)
 	s.boxes("{domain}/{name}/mbox", "{user}")
 	for _, dir := range []string{"example.org", "example.org/harpo", "example.org/chico", "example.org/zeppo", "example.org/root"} {
@@ -410,7 +410,7 @@ func TestBehindAnAccount(t *testing.T) {
 }
 
 // The uid of a row may be empty, and must not be another's.
-func TestLookup(t *testing.T) {
+func TestUIDOfTheRowMustBeTheAccounts(t *testing.T) {
 	me, err := user.LookupId(strconv.Itoa(os.Geteuid()))
 	if err != nil {
 		t.Skipf("who runs this has no account: %v", err)
@@ -425,7 +425,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-func TestTimes(t *testing.T) {
+func TestRowsThatAreNotOfNowAreNotArchived(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "")
 	for _, c := range []struct{ time, want string }{
@@ -447,7 +447,7 @@ func TestTimes(t *testing.T) {
 
 // Rows that aren't due pass as they came, and those of each snapshot are found by
 // its own header.
-func TestPass(t *testing.T) {
+func TestRowsThatAreNotDuePassUnchanged(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "")
 	at := "2000-04-25T05:17:02Z"
@@ -484,7 +484,7 @@ func TestPass(t *testing.T) {
 }
 
 // What was read before a row is out before the work on it begins.
-func TestFlush(t *testing.T) {
+func TestRowsAreOutBeforeWorkBegins(t *testing.T) {
 	s := newStage(t)
 	var out bytes.Buffer
 	s.Now = func() time.Time {
@@ -497,7 +497,7 @@ func TestFlush(t *testing.T) {
 	s.try(Run(s.Options, filter.Env{In: strings.NewReader(in), Out: &out, Report: func(err error) { t.Error(err) }}))
 }
 
-func TestDryRun(t *testing.T) {
+func TestDryRunCopiesNothing(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	s.DryRun = true
@@ -526,7 +526,7 @@ func TestOneCopyForAllRows(t *testing.T) {
 }
 
 // A pipe may stand for weeks: no descriptor must be lost.
-func TestDescriptors(t *testing.T) {
+func TestNoDescriptorIsLost(t *testing.T) {
 	eachWay(t, func(s *stage) {
 		count := func() int {
 			all, err := os.ReadDir("/proc/self/fd")
@@ -559,7 +559,7 @@ func TestArchivedIsEscaped(t *testing.T) {
 	s.gives(s.top+`/a\x2cb\x3ac\\d/`+groucho+"."+epoch, "", "")
 }
 
-func TestHome(t *testing.T) {
+func TestMailboxInAHome(t *testing.T) {
 	s := newStage(t)
 	template, err := mailbox.Parse("{home}/mbox")
 	s.try(err)
@@ -570,7 +570,7 @@ func TestHome(t *testing.T) {
 	s.gives("", "", "mailarchive: {home}/mbox: home directory unknown")
 }
 
-func TestApp(t *testing.T) {
+func TestFlagsOfTheCommand(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	app := func(in string, args ...string) (status int, out, errors string) {

@@ -63,7 +63,7 @@ func TestIsTemporary(t *testing.T) {
 }
 
 // What a killed run left is gone after the next, and nothing else.
-func TestSweep(t *testing.T) {
+func TestWhatAKilledRunLeftIsRemoved(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	old := "." + groucho + "." + epoch + ".tmp4711"
@@ -85,7 +85,7 @@ func (s *stage) settled(path string) time.Time {
 	return time.Unix(st.Ctim.Unix()).Add(2 * time.Second).Truncate(time.Second)
 }
 
-func TestUnchanged(t *testing.T) {
+func TestCopyOfAnUnchangedMailboxStands(t *testing.T) {
 	s := newStage(t)
 	s.AgainAfter = 10 * time.Minute
 	s.write(s.mailbox, "From chico\n")
@@ -110,7 +110,7 @@ func TestUnchanged(t *testing.T) {
 }
 
 // Each way in which a mailbox is no longer what was copied makes another copy.
-func TestChangedSince(t *testing.T) {
+func TestEachKindOfChangeMakesAnotherCopy(t *testing.T) {
 	for name, change := range map[string]func(s *stage, before unix.Stat_t){
 		"grown": func(s *stage, _ unix.Stat_t) { s.write(s.mailbox, "From chico\n\n") },
 		"rewritten with its mtime put back": func(s *stage, before unix.Stat_t) {
@@ -156,7 +156,7 @@ func TestSameSecondIsNotUnchanged(t *testing.T) {
 	s.gives(s.name(began)+".1", "", "")
 }
 
-func TestFutureDoesNotCount(t *testing.T) {
+func TestCopyFromTheFutureDoesNotCount(t *testing.T) {
 	s := newStage(t)
 	s.AgainAfter = 10 * time.Minute
 	s.Keep = 1
@@ -171,7 +171,7 @@ func TestFutureDoesNotCount(t *testing.T) {
 }
 
 // What isn't a copy by its name, or not a regular file, doesn't stand for one.
-func TestNoCopies(t *testing.T) {
+func TestWhatIsNoCopyDoesNotStand(t *testing.T) {
 	s := newStage(t)
 	s.AgainAfter = 10 * time.Minute
 	s.write(s.mailbox, "From chico\n")
@@ -183,7 +183,7 @@ func TestNoCopies(t *testing.T) {
 }
 
 // Mailboxes whose copies are called alike don't stand for each other.
-func TestAlike(t *testing.T) {
+func TestMailboxesCalledAlikeDoNotStandForEachOther(t *testing.T) {
 	s := newStage(t)
 	s.AgainAfter = 10 * time.Minute
 	s.try(os.Mkdir(s.spool+"/more", 0o755))
@@ -213,7 +213,7 @@ func TestAlike(t *testing.T) {
 	s.gives(first, "mailarchive: "+s.mailbox+": "+since+"; mailarchive: "+more+": changed"+strings.TrimPrefix(since, "unchanged")+": not copied again within 10m", "")
 }
 
-func TestKeep(t *testing.T) {
+func TestKeepRemovesTheOldest(t *testing.T) {
 	night := time.Now().Add(time.Hour).Truncate(time.Second)
 	minutes := func(all ...int) (names []string) {
 		for _, m := range all {
@@ -257,7 +257,7 @@ func TestKeep(t *testing.T) {
 }
 
 // Of copies of one second the later has the larger number, and not the longer name.
-func TestKeepNumbered(t *testing.T) {
+func TestKeepKnowsTheOrderOfNumbers(t *testing.T) {
 	s := newStage(t)
 	s.Keep = 2
 	s.write(s.mailbox, "From chico\n")
@@ -270,7 +270,7 @@ func TestKeepNumbered(t *testing.T) {
 }
 
 // The names are read once, and again when another run has changed them.
-func TestListIsCurrent(t *testing.T) {
+func TestListFollowsAnotherRun(t *testing.T) {
 	s := newStage(t)
 	d, err := openDirectory(s.archive)
 	s.try(err)

@@ -50,7 +50,7 @@ func TestFirstOfStormStays(t *testing.T) {
 }
 
 // What the first copy says of its storm is held against the clock and its own name.
-func TestLasted(t *testing.T) {
+func TestMarkOfTheFirstCopyIsHeldAgainstTheClock(t *testing.T) {
 	s := newStage(t)
 	d, err := openDirectory(s.archive)
 	s.try(err)
@@ -72,7 +72,7 @@ func TestLasted(t *testing.T) {
 
 // A mailbox's owner can't set our marks on its copies, or who tears them all would
 // have a copy a minute.
-func TestMarksAreOurs(t *testing.T) {
+func TestOwnerCannotSetMarks(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	if unix.Setxattr(s.mailbox, tornMark, []byte("1"), 0) != nil {
@@ -147,7 +147,7 @@ func TestTornGoFirst(t *testing.T) {
 }
 
 // When another try fails there is the copy of the one before.
-func TestRetryFails(t *testing.T) {
+func TestFailedRetryLeavesTheCopyBefore(t *testing.T) {
 	for name, c := range map[string]struct {
 		make func(s *stage) // between two tries
 		want string
@@ -190,7 +190,7 @@ func (s *stage) lease() {
 	}
 }
 
-func TestLease(t *testing.T) {
+func TestLeaseIsWaitedFor(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	s.lease()
@@ -199,7 +199,7 @@ func TestLease(t *testing.T) {
 }
 
 // However often it is copied, the mailbox isn't locked longer than mail programs wait.
-func TestLockBudget(t *testing.T) {
+func TestLockIsNotHeldLongerHoweverOftenCopied(t *testing.T) {
 	defer func(was time.Duration) { maxHold = was }(maxHold)
 	maxHold = 200 * time.Millisecond
 	s := newStage(t)
@@ -234,7 +234,7 @@ func TestLockBudget(t *testing.T) {
 
 // Where the clock of ctimes is slow a change right after another doesn't show: the
 // last has to be a moment old before the copy begins.
-func TestCoarseClock(t *testing.T) {
+func TestChangeInTheSameTickIsSeen(t *testing.T) {
 	s := newStage(t)
 	if err := unix.Mount("ramfs", s.spool, "ramfs", 0, "mode=755"); err != nil {
 		t.Skipf("mount: %v", err)
@@ -262,7 +262,7 @@ func TestCoarseClock(t *testing.T) {
 }
 
 // Cut while it is copied: the copy may be short, and is said to be torn.
-func TestCutWhileCopied(t *testing.T) {
+func TestMailboxCutWhileCopiedIsSaidToBeTorn(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, strings.Repeat("x", 20<<20))
 	st := s.stat(s.mailbox)
@@ -293,7 +293,7 @@ func TestCutWhileCopied(t *testing.T) {
 }
 
 // A list that the archive directory has for new files isn't the mailbox's.
-func TestDefaultAccessList(t *testing.T) {
+func TestDirectorysDefaultAccessListIsNotCopied(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	s.try(unix.Chmod(s.mailbox, 0o660))
@@ -336,7 +336,7 @@ func TestManyRowsBehindOneThatHangs(t *testing.T) {
 }
 
 // With no free slot in the process table, just when it is needed, it goes on.
-func TestFullProcessTable(t *testing.T) {
+func TestArchivesWithNoFreeSlot(t *testing.T) {
 	group := testproc.NewGroup(t)
 	account, err := user.LookupId("1") // not by its number alone, for which another program is asked
 	if err != nil {
