@@ -97,3 +97,10 @@ func (f *fight) reconsider(s *storm, p *process, who *proc.Identity) {
 	p.refuse(f.refusal(s, p, h, who))
 	h.Close()
 }
+
+// sweepGap is the least between two sweeps: killstorm runs above all others, and what
+// it kills needs the processor to end.
+const sweepGap = time.Millisecond
+
+// rest gives the processor to others, for two thirds of the time while sweeps take long.
+func (f *fight) rest() { time.Sleep(max(sweepGap, 2*f.took)) }

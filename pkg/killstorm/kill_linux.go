@@ -10,10 +10,6 @@ import (
 // lastGrace is how long the last to be killed at the deadline have to be gone.
 const lastGrace = 500 * time.Millisecond
 
-// sweepGap is the least between two sweeps: killstorm runs above all others, and what
-// it kills needs the processor to end.
-const sweepGap = time.Millisecond
-
 // patience is how long those that were killed have to be gone before the next sweep.
 const patience = 500 * time.Millisecond
 
@@ -33,9 +29,6 @@ func (f *fight) ask() {
 		}
 	}
 }
-
-// rest gives the processor to others, for two thirds of the time while sweeps take long.
-func (f *fight) rest() { time.Sleep(max(sweepGap, 2*f.took)) }
 
 // kill kills all that are stopped, and all that come, until none is left. fresh of
 // them came last.
