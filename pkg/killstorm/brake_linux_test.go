@@ -160,7 +160,7 @@ func TestPausedStormIsLeftAlone(t *testing.T) {
 	storm := victims(t, 2, uid, "plain", comm, nil)
 	write := func(list ...pause.Entry) func() { return func() { must(pause.Write(path, list)) } }
 	until := now.Add(time.Hour)
-	const paused = "0||killstorm: paused until 2000-04-25T06:17:02Z|"
+	const paused = "killed=0 notes=killstorm: paused until 2000-04-25T06:17:02Z"
 	for what, c := range map[string]struct {
 		do   func()
 		want string // cells
@@ -168,12 +168,12 @@ func TestPausedStormIsLeftAlone(t *testing.T) {
 		"1 everything":   {write(pause.Entry{Until: until, User: pause.Any, Proc: pause.Any}), paused},
 		"2 this one":     {write(pause.Entry{Until: until, User: user(uid), Proc: comm}), paused},
 		"3 its account":  {write(pause.Entry{Until: until, User: user(uid), Proc: pause.Any}), paused},
-		"4 unfit":        {func() { must(os.WriteFile(path, []byte("until\n"), 0o600)) }, "0|||killstorm: not killed: everything is paused: " + path},
-		"5 empty":        {func() { must(os.WriteFile(path, nil, 0o600)) }, "0|||killstorm: not killed: everything is paused: " + path},
-		"6 another":      {write(pause.Entry{Until: until, User: user(uid), Proc: comm + "x"}), "2|0||"},
-		"7 over":         {write(pause.Entry{Until: now, User: user(uid), Proc: comm}), "2|0||"},
-		"8 no such file": {func() { os.Remove(path) }, "2|0||"},
-		"9 no directory": {func() { must(os.RemoveAll(filepath.Dir(path))) }, "2|0||"},
+		"4 unfit":        {func() { must(os.WriteFile(path, []byte("until\n"), 0o600)) }, "killed=0 errors=killstorm: not killed: everything is paused: " + path},
+		"5 empty":        {func() { must(os.WriteFile(path, nil, 0o600)) }, "killed=0 errors=killstorm: not killed: everything is paused: " + path},
+		"6 another":      {write(pause.Entry{Until: until, User: user(uid), Proc: comm + "x"}), "killed=2 remaining=0"},
+		"7 over":         {write(pause.Entry{Until: now, User: user(uid), Proc: comm}), "killed=2 remaining=0"},
+		"8 no such file": {func() { os.Remove(path) }, "killed=2 remaining=0"},
+		"9 no directory": {func() { must(os.RemoveAll(filepath.Dir(path))) }, "killed=2 remaining=0"},
 	} {
 		_ = os.MkdirAll(filepath.Dir(path), 0o700)
 		c.do()
@@ -186,7 +186,7 @@ func TestPausedStormIsLeftAlone(t *testing.T) {
 				t.Errorf("%s: row %s; want %s", what, cells, c.want)
 			}
 			left := 2
-			if c.want == "2|0||" {
+			if c.want == "killed=2 remaining=0" {
 				left = 0
 			}
 			if living(storm) != left {
@@ -196,7 +196,7 @@ func TestPausedStormIsLeftAlone(t *testing.T) {
 				storm = victims(t, 2, uid, "plain", comm, nil)
 			}
 		}
-		if cells, _ := run1(t, due(uid, comm, "2"), func(o *Options) { o.Pause, o.DryRun = path, true }); strings.Contains(cells, "would kill") != (c.want == "2|0||") {
+		if cells, _ := run1(t, due(uid, comm, "2"), func(o *Options) { o.Pause, o.DryRun = path, true }); strings.Contains(cells, "would kill") != (c.want == "killed=2 remaining=0") {
 			t.Errorf("%s: dry run: %s", what, cells)
 		}
 	}

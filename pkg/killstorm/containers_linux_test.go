@@ -49,11 +49,11 @@ func TestOwnContainers(t *testing.T) {
 		want    string // cells
 		left    int
 	}{
-		"without the flag":      {false, own, false, "0||killstorm: refused: 4 in containers - too few others: 0|", 4},
-		"its own":               {false, own, true, "3|0|killstorm: refused: 1 the first of containers|", 1},
-		"its own in its own":    {false, append(own, append([]string{"unshare"}, own...)...), true, "3|0|killstorm: refused: 1 the first of containers|", 1},
-		"its own in root's":     {true, own, true, "0||killstorm: refused: 1 the first of containers and 3 in containers that others made - too few others: 0|", 4},
-		"only a user namespace": {true, []string{"--user"}, true, "0||killstorm: refused: 1 the first of containers and 3 in containers that others made - too few others: 0|", 4},
+		"without the flag":      {false, own, false, "killed=0 notes=killstorm: refused: 4 in containers - too few others: 0", 4},
+		"its own":               {false, own, true, "killed=3 remaining=0 notes=killstorm: refused: 1 the first of containers", 1},
+		"its own in its own":    {false, append(own, append([]string{"unshare"}, own...)...), true, "killed=3 remaining=0 notes=killstorm: refused: 1 the first of containers", 1},
+		"its own in root's":     {true, own, true, "killed=0 notes=killstorm: refused: 1 the first of containers and 3 in containers that others made - too few others: 0", 4},
+		"only a user namespace": {true, []string{"--user"}, true, "killed=0 notes=killstorm: refused: 1 the first of containers and 3 in containers that others made - too few others: 0", 4},
 	} {
 		t.Run(what, func(t *testing.T) {
 			turn++
@@ -110,11 +110,11 @@ func TestSubordinateUIDs(t *testing.T) {
 	stranger := victims(t, 1, 100000, "plain", comm, nil)
 
 	cells, _ := run1(t, due(uid, comm, "3"), nil)
-	if !strings.HasPrefix(cells, "0||killstorm: refused: ") || !strings.Contains(cells, " in containers - too few others: ") || len(called(comm)) != 4 {
+	if !strings.HasPrefix(cells, "killed=0 notes=killstorm: refused: ") || !strings.Contains(cells, " in containers - too few others: ") || len(called(comm)) != 4 {
 		t.Errorf("row %s; %d left", cells, len(called(comm)))
 	}
 	cells, reported := run1(t, due(uid, comm, "3"), func(o *Options) { o.AllowOwnContainers = true })
-	if cells != "3|0||" || reported != "" || living(stranger) != 1 || len(called(comm)) != 1 {
+	if cells != "killed=3 remaining=0" || reported != "" || living(stranger) != 1 || len(called(comm)) != 1 {
 		t.Errorf("row %s, reported %q; %d left, %d strangers live", cells, reported, len(called(comm)), living(stranger))
 	}
 	stopped(t, comm)

@@ -45,7 +45,7 @@ func TestEvidenceIsOfTheOldestWithTheirParents(t *testing.T) {
 		t.Errorf("evidence of a dry run, or of a paused storm: %q", texts)
 	}
 	cells, reported := run1(t, due(uid, comm, "22"), change)
-	if cells != "22|0||" || reported != "" {
+	if cells != "killed=22 remaining=0" || reported != "" {
 		t.Errorf("row %s, reported %q", cells, reported)
 	}
 	texts := evidenceIn(t, dir)
@@ -85,7 +85,7 @@ func TestEvidenceNeverDelaysTheKill(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	must(os.WriteFile(file, nil, 0o600))
 	cells, _ := run1(t, due(uid, comm, "2"), func(o *Options) { o.Evidence = file })
-	if !strings.HasPrefix(cells, "2|0||killstorm: no evidence: "+file) || living(storm) != 0 {
+	if !strings.HasPrefix(cells, "killed=2 remaining=0 errors=killstorm: no evidence: "+file) || living(storm) != 0 {
 		t.Errorf("row %s; %d live", cells, living(storm))
 	}
 

@@ -123,7 +123,7 @@ func TestLockIsTakenAfterTheGrace(t *testing.T) {
 	cells, _ := run1(t, due(uid, name("6"), "2"), func(o *Options) {
 		o.Signal, o.Grace, o.Hold, o.HoldTimeout = syscall.SIGTERM, 10*time.Second, hold, time.Millisecond
 	})
-	if !strings.HasPrefix(cells, "2|0|killstorm: "+path+": not locked (held by pid ") {
+	if !strings.HasPrefix(cells, "killed=2 remaining=0 notes=killstorm: "+path+": not locked (held by pid ") {
 		t.Errorf("row %s", cells)
 	}
 }
@@ -236,7 +236,7 @@ func TestDotlockMadeInTheGraceIsRemoved(t *testing.T) {
 		o.Signal, o.Grace, o.Hold, o.HoldTimeout = syscall.SIGTERM, 2*time.Second, hold, time.Millisecond
 	})
 	must(<-made)
-	want := fmt.Sprintf("removed %s.lock of killed pid %d|", path, stubborn.Process.Pid)
+	want := fmt.Sprintf("removed %s.lock of killed pid %d", path, stubborn.Process.Pid)
 	if _, err := os.Stat(path + ".lock"); err == nil || !strings.HasSuffix(cells, want) {
 		t.Errorf("row %s; want %s; %v", cells, want, err)
 	}
@@ -387,7 +387,7 @@ func TestExaminesNoFurtherThanToTheLimit(t *testing.T) {
 		t.Errorf("%d examined, refused %q", s.fit.Load(), s.refusals())
 	}
 	cells, _ := run1(t, due(uid, comm, "2"), nil)
-	if cells != "40|0|killstorm: refused: 3 of another real uid|" || living(storm) != 0 || living(foreign) != 3 {
+	if cells != "killed=40 remaining=0 notes=killstorm: refused: 3 of another real uid" || living(storm) != 0 || living(foreign) != 3 {
 		t.Errorf("row %s; %d and %d live", cells, living(storm), living(foreign))
 	}
 }

@@ -27,14 +27,13 @@ import (
 	"stormcheck/pkg/syslog"
 )
 
-// rowsIn takes rows that come together through killstorm: the last four cells of each.
+// rowsIn takes rows that come together through killstorm: what it fills of each.
 func rowsIn(t *testing.T, change func(*Options), rows ...string) (cells []string, reported string) {
 	t.Helper()
 	var out bytes.Buffer
 	reported = runOn(t, strings.NewReader(header+strings.Join(rows, "")), &out, change)
 	for _, line := range strings.Split(strings.TrimSpace(strings.TrimPrefix(out.String(), header)), "\n") {
-		all := strings.Split(line, ",")
-		cells = append(cells, strings.Join(all[len(all)-4:], "|"))
+		cells = append(cells, filled(strings.Split(line, ",")))
 	}
 	return cells, reported
 }
@@ -49,9 +48,9 @@ func TestRowsThatAreThereEndInCommonSweeps(t *testing.T) {
 		strings.Replace(due(uid, name("a"), "5"), "kill=5", "alert=5", 1), // not due, and not before its time
 		due(uid, name("b"), "7"), due(uid, name("a"), "5"), due(uid, name("nobody"), "1"))
 	if at := strings.Index(cells[3], " (5 zombies"); at > 0 { // this test doesn't reap them
-		cells[3] = cells[3][:at] + "|"
+		cells[3] = cells[3][:at]
 	}
-	want := []string{"5|0||", "|||", "7|0||", "0||killstorm: subsided to 0|", "0||killstorm: subsided to 0|"}
+	want := []string{"killed=5 remaining=0", "", "killed=7 remaining=0", "killed=0 notes=killstorm: subsided to 0", "killed=0 notes=killstorm: subsided to 0"}
 	if fmt.Sprint(cells) != fmt.Sprint(want) || reported != "" || living(a)+living(b) != 0 {
 		t.Errorf("%q, reported %q; %d live", cells, reported, living(a)+living(b))
 	}
@@ -88,12 +87,12 @@ func TestFlagsAllowAndRefuse(t *testing.T) {
 		row, want string
 		change    func(*Options)
 	}{
-		{row, "0|||killstorm: refused: 3 are more than --max 2", func(o *Options) { o.Max = 2 }},
-		{row, "||killstorm: a protected user's processes are left alone|", func(o *Options) { o.Protect.UIDs = map[uint32]bool{uid: true} }},
-		{row, "||killstorm: a protected user's processes are left alone|", func(o *Options) { o.Protect.Names = map[string]bool{user(uid): true} }},
-		{archive, "|||killstorm: not killed: the mail isn't saved: mailarchive has not seen the row", func(o *Options) { o.RequireArchive = true }},
+		{row, "killed=0 errors=killstorm: refused: 3 are more than --max 2", func(o *Options) { o.Max = 2 }},
+		{row, "notes=killstorm: a protected user's processes are left alone", func(o *Options) { o.Protect.UIDs = map[uint32]bool{uid: true} }},
+		{row, "notes=killstorm: a protected user's processes are left alone", func(o *Options) { o.Protect.Names = map[string]bool{user(uid): true} }},
+		{archive, "errors=killstorm: not killed: the mail isn't saved: mailarchive has not seen the row", func(o *Options) { o.RequireArchive = true }},
 		{strings.Replace(archive, ",,\n", ",,mailarchive: /var/mail/g: no space left on device\n", 1),
-			"|||mailarchive: /var/mail/g: no space left on device; killstorm: not killed: the mail isn't saved: /var/mail/g: no space left on device",
+			"errors=mailarchive: /var/mail/g: no space left on device; killstorm: not killed: the mail isn't saved: /var/mail/g: no space left on device",
 			func(o *Options) { o.RequireArchive = true }},
 	} {
 		if cells, _ := run1(t, c.row, c.change); cells != c.want {
@@ -111,7 +110,7 @@ func TestFlagsAllowAndRefuse(t *testing.T) {
 	// One who plants what isn't a mailbox in its place doesn't keep his storm.
 	cells, _ := run1(t, strings.Replace(archive, ",,\n", ",,mailarchive: /var/mail/g: a symbolic link\n", 1),
 		func(o *Options) { o.RequireArchive, o.Max = true, 3 })
-	if cells != "3|0||mailarchive: /var/mail/g: a symbolic link" {
+	if cells != "killed=3 remaining=0 errors=mailarchive: /var/mail/g: a symbolic link" {
 		t.Errorf("row %s", cells)
 	}
 }
@@ -207,7 +206,7 @@ func TestProcessesLeftStoppedByAnotherRunAreEnded(t *testing.T) {
 	for _, cmd := range storm {
 		must(cmd.Process.Signal(syscall.SIGSTOP))
 	}
-	if cells, reported := run1(t, due(uid, name("o"), "3"), nil); cells != "3|0||" || reported != "" || living(storm) != 0 {
+	if cells, reported := run1(t, due(uid, name("o"), "3"), nil); cells != "killed=3 remaining=0" || reported != "" || living(storm) != 0 {
 		t.Errorf("row %s, reported %q; %d live", cells, reported, living(storm))
 	}
 }
@@ -266,7 +265,8 @@ func TestProcessOfAnotherNameIsNotKilled(t *testing.T) {
 	comm := name("w")
 	storm := victims(t, 20, uid, "chameleon", comm, nil)
 	cells, _ := run1(t, due(uid, comm, "1"), func(o *Options) { o.Timeout = 2 * time.Second })
-	killed, _ := strconv.Atoi(strings.Split(cells, "|")[0])
+	var killed int
+	fmt.Sscanf(cells, "killed=%d", &killed)
 	if left := living(storm); killed+left != 20 {
 		t.Errorf("row %s, and %d live", cells, left)
 	}
@@ -322,7 +322,7 @@ func TestNothingIsStoppedWithoutAFileHandle(t *testing.T) {
 		must(unix.Setrlimit(unix.RLIMIT_NOFILE, &few))
 		cells, reported := run1(t, due(uid, name("f"), "3"), nil)
 		must(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
-		if cells == "3|0||" && reported == "" {
+		if cells == "killed=3 remaining=0" && reported == "" {
 			break // these were enough
 		}
 		if !strings.Contains(reported, "too many open files") || living(storm) != 3 {
@@ -531,7 +531,7 @@ func TestAuditNamesWhatWasKilled(t *testing.T) {
 		}
 	}()
 	storm := victims(t, 53, uid, "plain", name(",y"), nil)
-	if cells, _ := run1(t, due(uid, strings.Replace(name(",y"), ",", `\x2c`, 1), "53"), func(o *Options) { o.Syslog = path }); cells != "53|0||" {
+	if cells, _ := run1(t, due(uid, strings.Replace(name(",y"), ",", `\x2c`, 1), "53"), func(o *Options) { o.Syslog = path }); cells != "killed=53 remaining=0" {
 		t.Errorf("row %s", cells)
 	}
 	whose := fmt.Sprintf("]: killed uid=%d user=%s proc=%s", uid, user(uid), strings.Replace(name(",y"), ",", `\x2c`, 1))
@@ -561,11 +561,11 @@ func TestLogThatNobodyReadsDelaysNothing(t *testing.T) {
 	victims(t, 40, uid, "plain", name("j"), nil)
 	begin := time.Now()
 	cells, reported := run1(t, due(uid, name("j"), "40"), func(o *Options) { o.Syslog = path })
-	if !strings.HasPrefix(cells, "40|0|") || reported != "" || time.Since(begin) > time.Minute {
+	if !strings.HasPrefix(cells, "killed=40 remaining=0") || reported != "" || time.Since(begin) > time.Minute {
 		t.Errorf("row %s, reported %q", cells, reported)
 	}
 	var lost, got int
-	if _, err := fmt.Sscanf(cells, "40|0|killstorm: %d lines for syslog not sent: resource temporarily unavailable|", &lost); err != nil && cells != "40|0||" {
+	if _, err := fmt.Sscanf(cells, "killed=40 remaining=0 notes=killstorm: %d lines for syslog not sent: resource temporarily unavailable", &lost); err != nil && cells != "killed=40 remaining=0" {
 		t.Errorf("row %s: %v", cells, err)
 	}
 	must(log.SetReadDeadline(time.Now().Add(100 * time.Millisecond)))
@@ -646,7 +646,7 @@ func TestMailboxLockedForGoodSparesNoStorm(t *testing.T) {
 	storm := victims(t, 3, uid, "plain", name("1"), nil)
 	begin := time.Now()
 	cells, reported := run1(t, due(uid, name("1"), "3"), func(o *Options) { o.Hold, o.HoldTimeout = hold, 300*time.Millisecond })
-	want := fmt.Sprintf("3|0|killstorm: %s: not locked (held by pid %d)|", path, os.Getpid())
+	want := fmt.Sprintf("killed=3 remaining=0 notes=killstorm: %s: not locked (held by pid %d)", path, os.Getpid())
 	if cells != want || reported != "" || living(storm) != 0 || time.Since(begin) < 300*time.Millisecond {
 		t.Errorf("row %s, reported %q; want %s", cells, reported, want)
 	}
@@ -679,7 +679,7 @@ func TestDotlockOfAKilledProcessIsRemoved(t *testing.T) {
 			want = fmt.Sprintf(c.note, pid)
 		}
 		_, err := os.Stat(lock)
-		if !strings.HasPrefix(cells, "2|0|killstorm: "+path+": not locked (held by ") || !strings.Contains(cells, want) || reported != "" || (err == nil) != c.left {
+		if !strings.HasPrefix(cells, "killed=2 remaining=0 notes=killstorm: "+path+": not locked (held by ") || !strings.Contains(cells, want) || reported != "" || (err == nil) != c.left {
 			t.Errorf("row %s, reported %q; lock: %v; want %s", cells, reported, err, want)
 		}
 		for _, cmd := range storm {

@@ -38,8 +38,7 @@ func cells(t *testing.T, s *storm) (text string) {
 			s.report(syslog.Open("/nowhere/log", "killstorm"))
 		},
 	}.Run(filter.Env{In: strings.NewReader(header + due(s.user.UID, "x", "1")), Out: &out, Report: func(error) {}}))
-	all := strings.Split(strings.TrimSpace(out.String()), ",")
-	return strings.Join(all[len(all)-4:], "|")
+	return filled(strings.Split(strings.TrimSpace(out.String()), ","))
 }
 
 // What comes after the last kill, under the storm's name or under one other, remains.
@@ -50,14 +49,14 @@ func TestLastLookFindsWhatHasRespawned(t *testing.T) {
 		after         map[string]int
 		want          string
 	}{
-		"nothing comes":             {3, 0, nil, "3|0||"},
-		"the same name":             {3, 0, map[string]int{"Q": 2}, "3|2||killstorm: 2 remaining: 2 respawned"},
-		"another name":              {3, 0, map[string]int{"R": 5}, "3|5||killstorm: 5 remaining: 5 respawned as " + name("R")},
-		"too few of another name":   {3, 0, map[string]int{"R": 4}, "3|0||"},
-		"others of two other names": {3, 0, map[string]int{"R": 4, "S": 4}, "3|0||"},
-		"both":                      {3, 0, map[string]int{"Q": 1, "R": 6, "S": 5}, "3|7||killstorm: 7 remaining: 1 respawned and 6 respawned as " + name("R")},
-		"another name was there":    {3, 6, nil, "3|0||"},
-		"less than a tenth":         {60, 0, map[string]int{"R": 5}, "60|0||"},
+		"nothing comes":             {3, 0, nil, "killed=3 remaining=0"},
+		"the same name":             {3, 0, map[string]int{"Q": 2}, "killed=3 remaining=2 errors=killstorm: 2 remaining: 2 respawned"},
+		"another name":              {3, 0, map[string]int{"R": 5}, "killed=3 remaining=5 errors=killstorm: 5 remaining: 5 respawned as " + name("R")},
+		"too few of another name":   {3, 0, map[string]int{"R": 4}, "killed=3 remaining=0"},
+		"others of two other names": {3, 0, map[string]int{"R": 4, "S": 4}, "killed=3 remaining=0"},
+		"both":                      {3, 0, map[string]int{"Q": 1, "R": 6, "S": 5}, "killed=3 remaining=7 errors=killstorm: 7 remaining: 1 respawned and 6 respawned as " + name("R")},
+		"another name was there":    {3, 6, nil, "killed=3 remaining=0"},
+		"less than a tenth":         {60, 0, map[string]int{"R": 5}, "killed=60 remaining=0"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			victims(t, c.before, uid, "plain", name("R"), nil)
@@ -95,7 +94,7 @@ func TestLastLookFindsWhatHasLeftItsName(t *testing.T) {
 		s.processes = append(s.processes, process{id: id{pid, f.one.Start}})
 	}
 	k.lastLook([]*storm{s})
-	if got, want := cells(t, s), "2|5||killstorm: 5 remaining: 5 respawned as "+name("T"); got != want {
+	if got, want := cells(t, s), "killed=2 remaining=5 errors=killstorm: 5 remaining: 5 respawned as "+name("T"); got != want {
 		t.Errorf("row %s; want %s", got, want)
 	}
 }
@@ -142,7 +141,7 @@ func TestSubsidedSaysWhatElseRuns(t *testing.T) {
 		{61, "X", fmt.Sprintf("subsided to 0 (3 zombies: no kill ends them - their parent %s (PID %d) has to reap them)", commOf(os.Getpid()), os.Getpid())},
 	} {
 		cells, reported := run1(t, row(c.n, c.suffix), nil)
-		if want := "0||killstorm: " + c.want + "|"; cells != want || reported != "" {
+		if want := "killed=0 notes=killstorm: " + c.want; cells != want || reported != "" {
 			t.Errorf("row %s, reported %q; want %s", cells, reported, want)
 		}
 	}

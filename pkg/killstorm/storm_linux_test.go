@@ -194,7 +194,18 @@ func runOn(t *testing.T, in io.Reader, out io.Writer, change func(*Options)) (re
 	return reported
 }
 
-// run1 takes one row through killstorm: its last four cells, and what was reported.
+// filled names the cells that killstorm fills, the last four, without those that are empty.
+func filled(cells []string) string {
+	var all []string
+	for i, cell := range cells[len(cells)-4:] {
+		if cell != "" {
+			all = append(all, [...]string{"killed", "remaining", "notes", "errors"}[i]+"="+cell)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// run1 takes one row through killstorm: what it fills, and what was reported.
 func run1(t *testing.T, row string, change func(*Options)) (cells, reported string) {
 	t.Helper()
 	var out bytes.Buffer
@@ -204,7 +215,7 @@ func run1(t *testing.T, row string, change func(*Options)) (cells, reported stri
 	if !passed || len(all) != 11 || !strings.HasPrefix(row, strings.Join(all[:7], ",")) {
 		t.Fatalf("out %q", out.String())
 	}
-	return strings.Join(all[7:], "|"), reported
+	return filled(all), reported
 }
 
 func TestEndsTheStormAndNobodyElse(t *testing.T) {
@@ -217,7 +228,7 @@ func TestEndsTheStormAndNobodyElse(t *testing.T) {
 		bystanders = append(bystanders, victims(t, 1, 0, "plain", name("imapd"), nil)...)
 	}
 	cells, reported := run1(t, due(uid, name("imapd"), "30"), nil)
-	if cells != "30|0||" || reported != "" {
+	if cells != "killed=30 remaining=0" || reported != "" {
 		t.Errorf("row %s, reported %q", cells, reported)
 	}
 	if living(storm) != 0 || living(bystanders) != len(bystanders) {
@@ -235,7 +246,7 @@ func TestZombiesAreNotAlive(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 5, uid, "plain", name("z"), nil) // this test doesn't reap them either
 	cells, reported := run1(t, due(uid, name("z"), "5"), nil)
-	if cells != "5|0||" || reported != "" {
+	if cells != "killed=5 remaining=0" || reported != "" {
 		t.Errorf("row %s, reported %q", cells, reported)
 	}
 	for _, cmd := range storm {
@@ -243,7 +254,7 @@ func TestZombiesAreNotAlive(t *testing.T) {
 			t.Errorf("state %q, want a zombie", s)
 		}
 	}
-	if cells, _ := run1(t, due(uid, name("z"), "1"), nil); !strings.HasPrefix(cells, "0||killstorm: subsided to 0 (5 zombies: no kill ends them - their parent ") {
+	if cells, _ := run1(t, due(uid, name("z"), "1"), nil); !strings.HasPrefix(cells, "killed=0 notes=killstorm: subsided to 0 (5 zombies: no kill ends them - their parent ") {
 		t.Errorf("a storm of zombies: %s", cells)
 	}
 }
@@ -256,7 +267,7 @@ func TestProcessWithoutItsFirstThreadEnds(t *testing.T) {
 			t.Fatal("the leaders don't end")
 		}
 	}
-	if cells, reported := run1(t, due(uid, name("l"), "2"), nil); cells != "2|0||" || reported != "" {
+	if cells, reported := run1(t, due(uid, name("l"), "2"), nil); cells != "killed=2 remaining=0" || reported != "" {
 		t.Errorf("row %s, reported %q", cells, reported)
 	}
 }
@@ -269,7 +280,7 @@ func TestProcessesOfHostileNamesEnd(t *testing.T) {
 	} {
 		storm := victims(t, 2, uid, "plain", comm, nil)
 		cells, _ := run1(t, due(uid, proc, "2"), nil)
-		if cells != "2|0||" || living(storm) != 0 {
+		if cells != "killed=2 remaining=0" || living(storm) != 0 {
 			t.Errorf("%q: row %s, %d live", comm, cells, living(storm))
 		}
 	}
@@ -279,16 +290,16 @@ func TestSubsidedStormIsLeftAlone(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 3, uid, "plain", name("s"), nil)
 	for limit, want := range map[string]string{
-		"4":     "0||killstorm: subsided to 3|",
-		"+4":    "0||killstorm: subsided to 3|",
-		"4|+10": "0||killstorm: subsided to 3|",
+		"4":     "killed=0 notes=killstorm: subsided to 3",
+		"+4":    "killed=0 notes=killstorm: subsided to 3",
+		"4|+10": "killed=0 notes=killstorm: subsided to 3",
 	} {
 		if cells, reported := run1(t, due(uid, name("s"), limit), nil); cells != want || reported != "" || living(storm) != 3 {
 			t.Errorf("%s: row %s, reported %q, %d live", limit, cells, reported, living(storm))
 		}
 	}
 	// One of two limits is enough.
-	if cells, _ := run1(t, due(uid, name("s"), "100|+3"), nil); cells != "3|0||" {
+	if cells, _ := run1(t, due(uid, name("s"), "100|+3"), nil); cells != "killed=3 remaining=0" {
 		t.Errorf("row %s", cells)
 	}
 }
@@ -297,12 +308,12 @@ func TestDryRunSignalsNothing(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 22, uid, "plain", name("d"), nil)
 	cells, reported := run1(t, due(uid, name("d"), "22"), func(o *Options) { o.DryRun = true })
-	want := "||killstorm: would kill 22 (dry run): pids"
+	want := "notes=killstorm: would kill 22 (dry run): pids"
 	for _, cmd := range storm[:20] {
 		want += fmt.Sprint(" ", cmd.Process.Pid)
 	}
-	if cells != want+" and 2 more|" || reported != "" {
-		t.Errorf("row %s\nwant %s and 2 more|", cells, want)
+	if cells != want+" and 2 more" || reported != "" {
+		t.Errorf("row %s\nwant %s and 2 more", cells, want)
 	}
 	for _, cmd := range storm {
 		if s := state(cmd.Process.Pid); s != "S" && s != "R" {
@@ -310,7 +321,7 @@ func TestDryRunSignalsNothing(t *testing.T) {
 		}
 	}
 	cells, _ = run1(t, due(uid, name("d"), "23"), func(o *Options) { o.DryRun = true })
-	if cells != "||killstorm: subsided to 22|" {
+	if cells != "notes=killstorm: subsided to 22" {
 		t.Errorf("row %s", cells)
 	}
 }
@@ -322,7 +333,7 @@ func TestGraceBeforeTheKill(t *testing.T) {
 	stubborn := victims(t, 2, uid, "stubborn", name("t"), nil)
 	start := time.Now()
 	cells, reported := run1(t, due(uid, name("t"), "5"), func(o *Options) { o.Signal, o.Grace = syscall.SIGTERM, 500*time.Millisecond })
-	if cells != "5|0||" || reported != "" || time.Since(start) < 500*time.Millisecond {
+	if cells != "killed=5 remaining=0" || reported != "" || time.Since(start) < 500*time.Millisecond {
 		t.Errorf("row %s, reported %q, after %s", cells, reported, time.Since(start))
 	}
 	ended := func(all []*exec.Cmd, want string) {
@@ -337,7 +348,7 @@ func TestGraceBeforeTheKill(t *testing.T) {
 	_ = victims(t, 2, uid, "plain", name("u"), nil)
 	start = time.Now()
 	cells, _ = run1(t, due(uid, name("u"), "2"), func(o *Options) { o.Signal, o.Grace, o.Timeout = syscall.SIGTERM, 10*time.Minute, 10*time.Minute })
-	if cells != "2|0||" || time.Since(start) > time.Minute {
+	if cells != "killed=2 remaining=0" || time.Since(start) > time.Minute {
 		t.Errorf("row %s after %s: the grace isn't waited out when all are gone", cells, time.Since(start))
 	}
 }
@@ -359,8 +370,8 @@ func TestStormThatDoesNotEndIsGivenUpInTime(t *testing.T) {
 	if took := time.Since(start); took > time.Minute {
 		t.Errorf("took %s", took)
 	}
-	killed, _, _ := strings.Cut(cells, "|")
-	if n, _ := strconv.Atoi(killed); n < 4 {
+	var killed int
+	if fmt.Sscanf(cells, "killed=%d", &killed); killed < 4 {
 		t.Errorf("row %s", cells)
 	}
 	stopped(t, name("r"))
@@ -494,7 +505,7 @@ func TestProcessThatForksAndEndsIsReportedRightly(t *testing.T) {
 			left = max(left, len(called(comm)))
 			time.Sleep(5 * time.Millisecond)
 		}
-		if strings.Contains(cells, "|0|") && left > 0 {
+		if strings.Contains(cells, "remaining=0") && left > 0 {
 			t.Errorf("row %s, and yet %d live", cells, left)
 		}
 		for len(called(comm)) > 0 { // they end by themselves
@@ -522,11 +533,11 @@ func TestUnfitRowsKillNothing(t *testing.T) {
 	// They are there, but no other ends for the many of somebody else.
 	cells, reported := run1(t, due(uid, comm, "3"), nil)
 	const few = " - too few others: 2"
-	if want := "0||" + notes + few + "|killstorm: " + failure + few; cells != want || reported != line+few+"\n" || living(storm) != 2 {
+	if want := "killed=0 notes=" + notes + few + " errors=killstorm: " + failure + few; cells != want || reported != line+few+"\n" || living(storm) != 2 {
 		t.Errorf("row %s, reported %q; %d of the storm live", cells, reported, living(storm))
 	}
 	cells, reported = run1(t, due(uid, comm, "2"), nil)
-	want := "2|0|" + notes + "|killstorm: " + failure
+	want := "killed=2 remaining=0 notes=" + notes + " errors=killstorm: " + failure
 	if cells != want || reported != line+"\n" || living(storm) != 0 || living(refused) != 3 {
 		t.Errorf("row %s, reported %q; %d of the storm live, %d refused", cells, reported, living(storm), living(refused))
 	}
@@ -552,24 +563,24 @@ func TestRowsThatMustNotLeadToAKill(t *testing.T) {
 		t.Skip(err)
 	}
 	for _, c := range []struct{ row, want, reported string }{
-		{replace("kill=1", "alert=1"), "|||", ""},
-		{replace("moscow", "mail2"), "||killstorm: not this host|", ""},
-		{replace(","+comm+",", ",*,"), "||killstorm: a --total row names no process to kill|", ""},
-		{as("root", "0"), "||killstorm: root's processes are left alone|", ""},
-		{as("root", ""), "||killstorm: root's processes are left alone|", ""},
-		{as("daemon", strconv.Itoa(int(daemon.UID))), "||killstorm: a system account's processes are left alone|", ""},
-		{as("nobody", ""), "||killstorm: a system account's processes are left alone|", ""},
-		{as("65534", "65534"), "|||killstorm: uid 65534 is account nobody", "uid 65534 is account nobody"},
-		{as("root", "54321"), "|||killstorm: account root has uid 0 and not 54321", "account root has uid 0 and not 54321"},
-		{as("no-such-account", "54321"), "|||killstorm: user no-such-account: no such account", "user no-such-account: no such account"},
-		{as(`\x2`, "54321"), `|||killstorm: user: bad escape in '\\x2'`, `user: bad escape in "\\x2"`},
-		{replace(","+comm+",", `,a\b,`), `|||killstorm: proc: bad escape in 'a\\b'`, `proc: bad escape in "a\\b"`},
-		{replace("05:17:02", "05:07:01"), "|||killstorm: the row is 10m1s old", "the row is 10m1s old"},
-		{replace("05:17:02", "05:18:03"), "|||killstorm: the row is 1m1s in the future", "the row is 1m1s in the future"},
-		{replace("2000-04-25T05:17:02Z", ""), "|||killstorm: time: empty", "time: empty"},
-		{replace("kill=1", "kill"), "|||killstorm: actions: kill has no limit", "actions: kill has no limit"},
-		{replace("kill=1", "kill=0"), "|||killstorm: actions: kill=0 has no limit", "actions: kill=0 has no limit"},
-		{replace("kill=1", "kill=x"), "|||killstorm: actions: kill=x has no limit", "actions: kill=x has no limit"},
+		{replace("kill=1", "alert=1"), "", ""},
+		{replace("moscow", "mail2"), "notes=killstorm: not this host", ""},
+		{replace(","+comm+",", ",*,"), "notes=killstorm: a --total row names no process to kill", ""},
+		{as("root", "0"), "notes=killstorm: root's processes are left alone", ""},
+		{as("root", ""), "notes=killstorm: root's processes are left alone", ""},
+		{as("daemon", strconv.Itoa(int(daemon.UID))), "notes=killstorm: a system account's processes are left alone", ""},
+		{as("nobody", ""), "notes=killstorm: a system account's processes are left alone", ""},
+		{as("65534", "65534"), "errors=killstorm: uid 65534 is account nobody", "uid 65534 is account nobody"},
+		{as("root", "54321"), "errors=killstorm: account root has uid 0 and not 54321", "account root has uid 0 and not 54321"},
+		{as("no-such-account", "54321"), "errors=killstorm: user no-such-account: no such account", "user no-such-account: no such account"},
+		{as(`\x2`, "54321"), `errors=killstorm: user: bad escape in '\\x2'`, `user: bad escape in "\\x2"`},
+		{replace(","+comm+",", `,a\b,`), `errors=killstorm: proc: bad escape in 'a\\b'`, `proc: bad escape in "a\\b"`},
+		{replace("05:17:02", "05:07:01"), "errors=killstorm: the row is 10m1s old", "the row is 10m1s old"},
+		{replace("05:17:02", "05:18:03"), "errors=killstorm: the row is 1m1s in the future", "the row is 1m1s in the future"},
+		{replace("2000-04-25T05:17:02Z", ""), "errors=killstorm: time: empty", "time: empty"},
+		{replace("kill=1", "kill"), "errors=killstorm: actions: kill has no limit", "actions: kill has no limit"},
+		{replace("kill=1", "kill=0"), "errors=killstorm: actions: kill=0 has no limit", "actions: kill=0 has no limit"},
+		{replace("kill=1", "kill=x"), "errors=killstorm: actions: kill=x has no limit", "actions: kill=x has no limit"},
 	} {
 		cells, reported := run1(t, c.row, nil)
 		if c.reported != "" {
@@ -582,7 +593,7 @@ func TestRowsThatMustNotLeadToAKill(t *testing.T) {
 	if living(storm) != 1 {
 		t.Error("and yet it was killed")
 	}
-	if cells, _ := run1(t, good, nil); cells != "1|0||" {
+	if cells, _ := run1(t, good, nil); cells != "killed=1 remaining=0" {
 		t.Errorf("the good row: %s", cells)
 	}
 }

@@ -167,14 +167,14 @@ func TestEndsByTheProgramThatTitlesName(t *testing.T) {
 		row := fmt.Sprintf("%s,moscow,%s,%d,%s,404,kill=%d,,,,,%s\n", at, user(uid), uid, proc, limit, rule)
 		runOn(t, strings.NewReader(strings.TrimSpace(header)+",rule\n"+row), &out, func(o *Options) { o.Now, o.Titles = time.Now, table })
 		cells := strings.Split(strings.TrimSpace(out.String()), ",")
-		return strings.Join(cells[len(cells)-5:len(cells)-1], "|")
+		return filled(cells[:len(cells)-1])
 	}
 	for _, c := range []struct{ proc, rule, want, alive string }{
-		{"mcp", "*/*", "0||killstorm: refused: 6 named by titles and not spelled by the limits row - too few others: 0|", "6 5 1 1 "},
-		{"mcp", "*/mc?", "0||killstorm: refused: 6 named by titles and not spelled by the limits row - too few others: 0|", "6 5 1 1 "},
-		{"mcp", "*/x|mcp", "6|0||", "0 5 1 1 "},
-		{comm, "*/*", "2|0||", "0 5 0 0 "},
-		{"web", "*/web", "5|0||", "0 0 0 0 "},
+		{"mcp", "*/*", "killed=0 notes=killstorm: refused: 6 named by titles and not spelled by the limits row - too few others: 0", "6 5 1 1 "},
+		{"mcp", "*/mc?", "killed=0 notes=killstorm: refused: 6 named by titles and not spelled by the limits row - too few others: 0", "6 5 1 1 "},
+		{"mcp", "*/x|mcp", "killed=6 remaining=0", "0 5 1 1 "},
+		{comm, "*/*", "killed=2 remaining=0", "0 5 0 0 "},
+		{"web", "*/web", "killed=5 remaining=0", "0 0 0 0 "},
 	} {
 		limit := 2
 		if c.proc == "mcp" {

@@ -175,11 +175,11 @@ func TestTrimEndsTheOldestOnly(t *testing.T) {
 		storm := victims(t, 9, uid, "plain", comm, nil)
 		change := func(o *Options) { o.Signal, o.Grace = sig, time.Minute }
 		dry, _ := run1(t, trimRow(uid, comm, "trim=6"), func(o *Options) { change(o); o.DryRun = true })
-		if want := fmt.Sprintf("||killstorm: would kill 4 (dry run): pids %d %d ", storm[0].Process.Pid, storm[1].Process.Pid); !strings.HasPrefix(dry, want) || living(storm) != 9 {
+		if want := fmt.Sprintf("notes=killstorm: would kill 4 (dry run): pids %d %d ", storm[0].Process.Pid, storm[1].Process.Pid); !strings.HasPrefix(dry, want) || living(storm) != 9 {
 			t.Errorf("row %s; want %s", dry, want)
 		}
 		cells, reported := run1(t, trimRow(uid, comm, "trim=6 kill=10"), change)
-		if want := "4|0|killstorm: ended the 4 oldest of 9: 5 left|"; cells != want || reported != "" {
+		if want := "killed=4 remaining=0 notes=killstorm: ended the 4 oldest of 9: 5 left"; cells != want || reported != "" {
 			t.Errorf("%v: row %s, reported %q; want %s", sig, cells, reported, want)
 		}
 		if living(storm[:4]) != 0 || living(storm[4:]) != 5 {
@@ -187,10 +187,10 @@ func TestTrimEndsTheOldestOnly(t *testing.T) {
 		}
 		stopped(t, comm)
 		// Under the limit it has subsided; where kill is reached nothing is trimmed.
-		if cells, _ := run1(t, trimRow(uid, comm, "trim=6"), change); !strings.HasPrefix(cells, "0||killstorm: subsided to 5") {
+		if cells, _ := run1(t, trimRow(uid, comm, "trim=6"), change); !strings.HasPrefix(cells, "killed=0 notes=killstorm: subsided to 5") {
 			t.Errorf("row %s", cells)
 		}
-		if cells, _ := run1(t, trimRow(uid, comm, "trim=2 kill=5"), change); !strings.HasPrefix(cells, "5|0||") || living(storm) != 0 {
+		if cells, _ := run1(t, trimRow(uid, comm, "trim=2 kill=5"), change); !strings.HasPrefix(cells, "killed=5 remaining=0") || living(storm) != 0 {
 			t.Errorf("row %s; %d live", cells, living(storm))
 		}
 	}
@@ -204,7 +204,7 @@ func TestTrimNotesALockOnce(t *testing.T) {
 	cells, reported := run1(t, trimRow(uid, name("g"), "trim=3"), func(o *Options) {
 		o.Signal, o.Grace, o.Hold, o.HoldTimeout = syscall.SIGTERM, time.Minute, hold, time.Millisecond
 	})
-	want := fmt.Sprintf("1|0|killstorm: ended the 1 oldest of 3: 2 left; killstorm: %s: not locked (held by pid %d)|", path, os.Getpid())
+	want := fmt.Sprintf("killed=1 remaining=0 notes=killstorm: ended the 1 oldest of 3: 2 left; killstorm: %s: not locked (held by pid %d)", path, os.Getpid())
 	if cells != want || reported != "" || living(storm) != 2 {
 		t.Errorf("row %s, reported %q, %d live; want %s", cells, reported, living(storm), want)
 	}
@@ -239,7 +239,7 @@ func TestTrimSparesParentsAndTerminals(t *testing.T) {
 	atTerminal := called(comm)[0]
 	herd(t, 4, uid, comm) // a parent and three children
 	cells, reported := run1(t, trimRow(uid, comm, "trim=1"), nil)
-	if want := "3|2|killstorm: only 3 of 5 may be trimmed: 1 at a terminal and 1 parents; killstorm: ended the 3 oldest of 5: 2 left|"; !sameNotes(cells, want) || reported != "" {
+	if want := "killed=3 remaining=2 notes=killstorm: only 3 of 5 may be trimmed: 1 at a terminal and 1 parents; killstorm: ended the 3 oldest of 5: 2 left"; !sameNotes(cells, want) || reported != "" {
 		t.Errorf("row %s, reported %q; want %s", cells, reported, want)
 	}
 	if left := called(comm); len(left) != 2 || !slices.Contains(left, atTerminal) {
@@ -250,11 +250,10 @@ func TestTrimSparesParentsAndTerminals(t *testing.T) {
 // sameNotes compares cells whose notes may be in any order.
 func sameNotes(a, b string) bool {
 	sorted := func(cells string) string {
-		all := strings.Split(cells, "|")
-		notes := strings.Split(all[2], "; ")
-		slices.Sort(notes)
-		all[2] = strings.Join(notes, "; ")
-		return strings.Join(all, "|")
+		counts, notes, _ := strings.Cut(cells, " notes=")
+		all := strings.Split(notes, "; ")
+		slices.Sort(all)
+		return counts + " notes=" + strings.Join(all, "; ")
 	}
 	return sorted(a) == sorted(b)
 }
