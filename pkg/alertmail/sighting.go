@@ -51,6 +51,28 @@ type latest struct {
 	quiet             bool // the row alone isn't worth a message
 }
 
+// A fate is what killstorm made of the processes of a row.
+type fate uint8
+
+const (
+	untouched fate = iota // it did nothing, or found nothing
+	someLeft              // some of them should have gone and live
+	allEnded              // it ended all
+	someEnded             // it ended some, and failed at something or left others alone
+)
+
+func (l *latest) fate() fate {
+	switch {
+	case l.remaining.N > 0:
+		return someLeft
+	case l.killed.N == 0:
+		return untouched
+	case l.remaining.Known && !l.unsure:
+		return allEnded
+	}
+	return someEnded
+}
+
 // A sighting is what one row says.
 type sighting struct {
 	identity

@@ -122,6 +122,14 @@ func (s *storm) urgent(why news) bool {
 // is over and was reported before, it isn't.
 func (s *storm) freshlyActed() bool { return s.acted && (s.lasts() || s.way(byMail).at.IsZero()) }
 
+// newFate is the fate of the processes if it hasn't been reported.
+func (s *storm) newFate() fate {
+	if !s.acted {
+		return untouched
+	}
+	return s.fate()
+}
+
 func (s *storm) rank() int {
 	switch {
 	case s.freshlyActed() && s.remaining.N > 0:

@@ -48,14 +48,14 @@ func (s *storm) outcome(longest int, now time.Time) string {
 	if text := s.noted(now); text != "" {
 		return text
 	}
-	switch {
-	case s.acted && s.remaining.N > 0 && !s.killed.Known:
+	switch fate := s.newFate(); {
+	case fate == someLeft && !s.killed.Known:
 		return fmt.Sprintf("%d LEFT", s.remaining.N)
-	case s.acted && s.remaining.N > 0:
+	case fate == someLeft:
 		return fmt.Sprintf("killed %d, %d LEFT", s.killed.N, s.remaining.N)
-	case s.acted && s.killed.N > 0 && (s.unsure || !s.remaining.Known):
+	case fate == someEnded:
 		return fmt.Sprintf("killed %d", s.killed.N)
-	case s.acted && s.killed.N > 0:
+	case fate == allEnded:
 		return "killed"
 	case s.isDue(rows.ActionKill) && s.spared():
 		return "NOT killed"
@@ -156,7 +156,7 @@ func (s *storm) lines(l *layout, here string) []string {
 	notes, done := s.remarks(l)
 	faults := rows.ParseMessages(s.errors)
 	if done == "" {
-		done, faults = s.fate(faults)
+		done, faults = s.deed(faults)
 	}
 	if done != "" {
 		lines = append(lines, done)
@@ -291,16 +291,16 @@ func (s *storm) remarks(l *layout) (notes []string, done string) {
 	return notes, done
 }
 
-// fate says what killstorm did to the processes, nothing if it ended none and none
+// deed says what killstorm did to the processes, nothing if it ended none and none
 // remained: its note says why. It returns the faults that are not said by that.
-func (s *storm) fate(all []rows.Message) (done string, faults []rows.Message) {
+func (s *storm) deed(all []rows.Message) (done string, faults []rows.Message) {
 	what := s.name()
-	switch {
-	case !s.acted || s.killed.N == 0 && s.remaining.N == 0:
+	switch s.newFate() {
+	case untouched:
 		return "", all
-	case s.remaining.Known && s.remaining.N == 0 && !s.unsure:
+	case allEnded:
 		return "killed all " + what + " processes", all
-	case s.remaining.N == 0:
+	case someEnded:
 		return "killed " + counted(s.killed.N, what+" process", "es"), all
 	}
 	reason := ""
@@ -331,8 +331,7 @@ func (s *storm) steps() (steps []string) {
 		add("look:", strings.Split(look, "\n")...)
 	}
 	isOne := s.proc != "*" && s.proc != anyName
-	isEnded := s.killed.N > 0 && s.remaining.Known && s.remaining.N == 0 && !s.unsure
-	if isOne && !isEnded && isSafe(s.user) && isSafe(s.proc) {
+	if isOne && s.fate() != allEnded && isSafe(s.user) && isSafe(s.proc) {
 		add("end:", "stormcheck --end "+s.user+"/"+s.proc)
 	}
 	switch {
