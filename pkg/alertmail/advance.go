@@ -23,7 +23,7 @@ func (a *alerter) advance(f *findings) {
 		switch {
 		case c.way == byAlert && f != nil:
 			a.postAlerts(c, f)
-		case c.way == byAlert, a.mailing:
+		case c.way == byAlert, a.isMailing():
 		case d.phase == composed, d.phase == failed && d.waited(d.pause(a.schedule()), a.Now()):
 			d.kept = kept
 			a.handOver(c)
@@ -83,6 +83,11 @@ func (a *alerter) message(c *channel, due digest, id string) message {
 	return m
 }
 
+// isMailing reports whether the mailer runs. It gets one message at a time.
+func (a *alerter) isMailing() bool {
+	return a.memory.deliveries[byMail].phase == handedOver || a.memory.deliveries[byPage].phase == handedOver
+}
+
 // handOver gives the message to the mailer, or prints it.
 func (a *alerter) handOver(c *channel) {
 	d := &a.memory.deliveries[c.way]
@@ -97,13 +102,9 @@ func (a *alerter) handOver(c *channel) {
 		a.landed(c, err, len(c.to) > 0)
 		return
 	}
-	a.mailing = true
 	a.launch(flight{
 		func() error { return a.mailer(c.to, []byte(message)) },
-		func(err error) {
-			a.mailing = false
-			a.landed(c, err, true)
-		},
+		func(err error) { a.landed(c, err, true) },
 	})
 }
 

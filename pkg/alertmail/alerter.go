@@ -27,8 +27,6 @@ type alerter struct {
 	mutex    sync.Mutex
 	settled  *sync.Cond // inFlight is 0
 	inFlight int        // messages that a mailer or an Alertmanager has
-	mailing  bool       // the mailer runs: one at a time
-	serving  bool       // another mailer has a mail to an owner
 	channels []*channel
 	memory   *memory      // with a state, nil while no message is in flight and no run ends
 	table    *state.Table // the state, nil if it can't be had

@@ -22,10 +22,10 @@ type pending struct {
 	mailOf                  time.Time // the copy, if the mailbox has changed since
 }
 
-// known is what has been seen before, so that it is no news.
+// A known is what has been seen before, so that it is no news.
 type known struct {
-	copies   string
-	failures string // kinds of them
+	copies   string // their paths
+	failures string // kinds of failure
 }
 
 // add adds what a later row has to report, and returns what of it isn't known.

@@ -51,7 +51,7 @@ func (a *alerter) sendToOwner() (f flight, due bool) {
 	d := &a.memory.deliveries[byOwner]
 	next := slices.IndexFunc(a.memory.owners, (*owner).waits)
 	switch {
-	case next < 0, a.serving, a.ending && time.Since(a.ended) > a.Deadline:
+	case next < 0, d.phase == handedOver, a.ending && time.Since(a.ended) > a.Deadline:
 		return f, false
 	case d.tries > 0 && !d.waited(d.pause(a.schedule()), a.Now()):
 		a.failed = true
@@ -60,7 +60,7 @@ func (a *alerter) sendToOwner() (f flight, due bool) {
 	o := a.memory.owners[next]
 	to, message := a.Owners.address(o.user), []byte(o.message)
 	isOwner := false
-	a.serving = true
+	d.phase = handedOver
 	f.slow = func() error {
 		if isOwner = a.isOwner(o.user, o.uid); !isOwner || to == "" {
 			return nil
@@ -70,7 +70,7 @@ func (a *alerter) sendToOwner() (f flight, due bool) {
 		return bounceless.mailer([]string{to}, message)
 	}
 	f.landed = func(err error) {
-		a.serving = false
+		d.phase = idle
 		a.servedOwner(o, isOwner, err)
 		a.save()
 	}
