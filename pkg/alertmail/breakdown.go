@@ -90,7 +90,7 @@ func (b *breakdown) rank() int {
 	return 6
 }
 
-func (b *breakdown) untold(w way) bool {
+func (b *breakdown) unreported(w way) bool {
 	if w == byPage {
 		return b.here && b.paged
 	}

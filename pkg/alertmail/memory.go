@@ -36,7 +36,7 @@ func (m *memory) learn(f *findings, node string, o schedule, now time.Time) {
 	for _, t := range m.topics() {
 		for w := range numWays {
 			r := t.went().way(w)
-			if w != byAlert && r.news == 0 && r.sending == 0 && t.went().lasts() && t.untold(w) && o.repeatable(r, now) {
+			if w != byAlert && r.news == 0 && r.sending == 0 && t.went().lasts() && t.unreported(w) && o.repeatable(r, now) {
 				r.news |= repeated
 			}
 		}

@@ -101,8 +101,8 @@ func (s *storm) isDue(action string) bool         { return hasWord(s.due, action
 func (s *storm) hasBeenDue(action string) bool    { return hasWord(s.actions, action) }
 func (s *storm) settle()                          { s.pending = pending{} }
 
-// untold reports whether there is anything to repeat of a storm that lasts.
-func (s *storm) untold(w way) bool {
+// unreported reports whether there is anything to repeat of a storm that lasts.
+func (s *storm) unreported(w way) bool {
 	here := s.here && !s.quiet
 	if w == byPage {
 		return here && s.isDue(rows.ActionPage)

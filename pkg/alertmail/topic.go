@@ -13,7 +13,7 @@ type topic interface {
 	size() int64                      // processes, or faults
 	rank() int                        // how much it needs a person, 0 the most
 	named() (user, proc, host string) // orders topics of one rank and size
-	untold(w way) bool                // there is something to repeat
+	unreported(w way) bool            // there is something to repeat
 	urgent(why news) bool
 	summary(longest int, now time.Time) string // names in it are cut to so many columns
 	lines(l *layout, here string) []string

@@ -89,7 +89,7 @@ func TestRunningAnotherProgramMeansNoSignal(t *testing.T) {
 	}
 }
 
-// Told to end before anybody is frozen it kills nobody.
+// After a termination signal before anything is frozen it kills nothing.
 func TestSignalBeforeTheFreezeKillsNobody(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 4, uid, "plain", name("4"), nil)
@@ -164,7 +164,7 @@ func TestGroupZeroProtectsNothing(t *testing.T) {
 	}
 }
 
-// A lock that ended before the storm did is told of, and one that came after that.
+// A lock that ended before the storm did is noted, and so is one that came after that.
 func TestLockThatEndedEarlyIsNoted(t *testing.T) {
 	path, _ := box(t, who(t))
 	open := func() *os.File { f, err := os.Open(path); must(err); return f }
@@ -369,7 +369,7 @@ func TestSecondSignalResumesWhatIsStopped(t *testing.T) {
 }
 
 // It looks no further than to the limit before it stops them, but for --max at all; who
-// must not be touched is told of all the same, and isn't.
+// must not be touched is reported all the same, and isn't touched.
 func TestExaminesNoFurtherThanToTheLimit(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: changes uid")
@@ -393,7 +393,7 @@ func TestExaminesNoFurtherThanToTheLimit(t *testing.T) {
 }
 
 // Those who were killed are waited for: until they have gone, not for ever, and not
-// when told to end.
+// after a termination signal.
 func TestKilledProcessesAreWaitedFor(t *testing.T) {
 	uid := who(t)
 	storm := victims(t, 9, uid, "plain", name("D"), nil)
@@ -406,7 +406,7 @@ func TestKilledProcessesAreWaitedFor(t *testing.T) {
 	if b.await() {
 		t.Error("it waits again for who is stuck")
 	}
-	until(t, "told to end it doesn't wait on", func() bool {
+	until(t, "after a termination signal it doesn't wait on", func() bool {
 		b.stuck, b.ending, begin = false, nil, time.Now()
 		select {
 		case b.signals <- syscall.SIGTERM:
@@ -467,7 +467,7 @@ func TestOthersHaveTheProcessorBetweenLooks(t *testing.T) {
 	}
 }
 
-// Told to end before anybody is frozen it says rightly who remains.
+// After a termination signal before anything is frozen it reports rightly what remains.
 func TestSignalBeforeTheFreezeCountsWhatRemains(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: changes uid")

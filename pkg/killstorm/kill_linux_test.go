@@ -175,7 +175,7 @@ func TestAllowFlagsEndWhatIsLeftAloneElse(t *testing.T) {
 		t.Error("an account that isn't there is protected")
 	}
 	if p, err = protect([]string{"groucho@example.org"}, true, nil); err != nil || !p.Names["groucho@example.org"] {
-		t.Errorf("whom titles may name: %v, %v", p, err)
+		t.Errorf("a user that titles may name: %v, %v", p, err)
 	}
 	// People behind one uid: a system one's may be ended, root's and protected ones' not.
 	one := uidOnly(2)
@@ -240,7 +240,7 @@ func TestReusedPIDIsNotKilled(t *testing.T) {
 		if time.Since(begin) > 20*time.Second {
 			t.Fatal("the PID doesn't come round")
 		}
-		// Where the next PID can be told, it needn't be waited for.
+		// Where the next PID is known, it needn't be waited for.
 		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0); err != nil {
 			t.Skip(err)
 		}
@@ -436,7 +436,7 @@ func TestEveryThreadHasThePriority(t *testing.T) {
 // With no free slot for a thread or a process it does its work.
 func TestKillsWithNoFreeSlot(t *testing.T) {
 	group := testproc.NewGroup(t)
-	const uid = 65534 // one for whom nobody has to be asked
+	const uid = 65534 // the name service need not be asked for it
 	storm := victims(t, 40, uid, "plain", name("g"), nil)
 	cmd, in, out, problems := start(t, []string{"--allow-system"}, nil)
 	io.WriteString(in, header)
@@ -689,8 +689,8 @@ func TestDotlockOfAKilledProcessIsRemoved(t *testing.T) {
 	}
 }
 
-// Killed is who was signalled and seen gone, and nobody else; whoever is left is told
-// of with the reason.
+// Killed is what was signalled and seen gone, and nothing else; what is left is reported
+// with the reason.
 func TestKilledIsWhatWasSignalledAndSeenGone(t *testing.T) {
 	const sweep = 9
 	all := []process{

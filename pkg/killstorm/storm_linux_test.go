@@ -27,7 +27,7 @@ import (
 // no mistake ends anybody else; and this binary is the victims, too.
 func TestMain(m *testing.M) {
 	testproc.Play()
-	if role, told := os.LookupEnv("KILLSTORM_ROLE"); told {
+	if role, is := os.LookupEnv("KILLSTORM_ROLE"); is {
 		play(role)
 		return
 	}
@@ -58,10 +58,10 @@ func play(role string) {
 		syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0)
 	case "setuid": // a program of 54321's that 54322 runs
 		must(syscall.Setresuid(54322, 54321, 54322))
-		told := make(chan os.Signal, 1)
-		signal.Notify(told, syscall.SIGUSR1)
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGUSR1)
 		go func() {
-			<-told
+			<-signals
 			must(syscall.Setresuid(54321, 54321, 54321))
 		}()
 	case "spawner": // never lets the number of its children fall
@@ -401,8 +401,8 @@ func stopped(t *testing.T, name string) {
 	}
 }
 
-// Told to end while nobody is frozen it kills nobody more. The row says what was done,
-// and it ends though its input doesn't.
+// After a termination signal while nothing is frozen it kills nothing more. The row says
+// what was done, and it ends though its input doesn't.
 func TestSignalEndsItBetweenRows(t *testing.T) {
 	uid := who(t)
 	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1} {
@@ -438,7 +438,7 @@ func TestSignalEndsItBetweenRows(t *testing.T) {
 	}
 }
 
-// Told to end in the middle it leaves nobody frozen.
+// After a termination signal in the middle it leaves nothing frozen.
 func TestSignalInTheMiddleLeavesNothingStopped(t *testing.T) {
 	uid := who(t)
 	comm := name("7")

@@ -124,7 +124,7 @@ func TestMain(m *testing.M) {
 		testproc.Serve()
 		return
 	}
-	if path, told := os.LookupEnv("PROC_TEST_STUCK"); told {
+	if path, is := os.LookupEnv("PROC_TEST_STUCK"); is {
 		stick(path)
 		return
 	}
@@ -166,7 +166,7 @@ func scan(t *testing.T) map[int]Process {
 	return all
 }
 
-// Nobody can hide from a scan, and go-ps agrees on everybody whom it sees at all.
+// Nobody can hide from a scan, and go-ps agrees on every process that it sees at all.
 func TestScan(t *testing.T) {
 	want := map[int]string{}
 	for _, name := range hostile {

@@ -181,7 +181,7 @@ func TestTitleStuck(t *testing.T) {
 	t.Error("still stuck")
 }
 
-// A stuckFS is a file system of one file that writes nothing until it is told to.
+// A stuckFS is a file system of one file that answers nothing before the test lets it.
 type stuckFS struct {
 	path   string
 	answer chan bool

@@ -70,7 +70,7 @@ func (o Options) check(err error) {
 	}
 }
 
-// onChange returns report without what it was told last already.
+// onChange returns report without what it has reported last.
 func onChange(report func(error)) func(error) {
 	last := ""
 	return func(err error) {

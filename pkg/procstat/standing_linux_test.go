@@ -23,10 +23,10 @@ import (
 	"stormcheck/pkg/trusted"
 )
 
-// TestMain makes this binary procstat, where it is told to.
+// TestMain makes this binary procstat, if the environment says so.
 func TestMain(m *testing.M) {
 	testproc.Play()
-	if args, told := os.LookupEnv("PROCSTAT_ARGS"); told {
+	if args, is := os.LookupEnv("PROCSTAT_ARGS"); is {
 		os.Args = append([]string{"procstat"}, strings.Fields(args)...)
 		filter.Main(App())
 	}
@@ -102,7 +102,7 @@ func TestStanding(t *testing.T) {
 		t.Errorf("ended within a snapshot: %q, %v", rest, err)
 	}
 	if err := cmd.Wait(); err != nil || problems.String() != "" {
-		t.Errorf("told to end: %v, %q", err, problems)
+		t.Errorf("after SIGTERM: %v, %q", err, problems)
 	}
 }
 
@@ -115,7 +115,7 @@ func TestStandingEndsWithItsReader(t *testing.T) {
 	}
 }
 
-// goesOn sees two hundred snapshots more, and that procstat ends when it is told to.
+// goesOn sees two hundred snapshots more, and that procstat ends after SIGTERM.
 func goesOn(t *testing.T, cmd *exec.Cmd, out *bufio.Reader, problems *strings.Builder) {
 	t.Helper()
 	for range 200 {
