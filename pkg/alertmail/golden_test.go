@@ -36,7 +36,8 @@ var situations = map[string][]cells{
 }
 
 // TestMessagesAsDocumented holds what is sent against testdata/mail, where a reader sees
-// what the product says. UPDATE=1 writes the files. Python's email reads each back.
+// what the product says. UPDATE=1 writes the files. Python's email and s-nail read each
+// back.
 func TestMessagesAsDocumented(t *testing.T) {
 	dir, err := filepath.Abs("../../testdata/mail")
 	if err != nil {
@@ -60,7 +61,7 @@ func TestMessagesAsDocumented(t *testing.T) {
 	golden(t, filepath.Join(dir, "over.txt"), contents(t, mails[len(mails)-1]))
 }
 
-// golden holds a mail against a file, and against Python's email.
+// golden holds a mail against a file, and against other programs that read mail.
 func golden(t *testing.T, path, mail string) {
 	t.Helper()
 	if os.Getenv("UPDATE") != "" {
@@ -72,6 +73,7 @@ func golden(t *testing.T, path, mail string) {
 	if first, _, _ := strings.Cut(parse(t, mail).body, "\n"); first != parse(t, mail).subject {
 		t.Errorf("%s: subject and first line differ", path)
 	}
+	readBySnail(t, path, mail)
 	cmd := exec.Command("python3", "-c", `
 import email, email.policy, sys, unicodedata
 m = email.message_from_binary_file(sys.stdin.buffer, policy=email.policy.default)
@@ -85,6 +87,28 @@ assert m['Subject'] == first and columns <= 78, (m['Subject'], first)`)
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%s: %s", path, out)
+	}
+}
+
+// readBySnail has s-nail, a descendant of the mail of BSD, show the mail, if it is there.
+func readBySnail(t *testing.T, path, mail string) {
+	t.Helper()
+	snail, err := exec.LookPath("s-nail")
+	if err != nil {
+		return
+	}
+	mbox := filepath.Join(t.TempDir(), "mbox")
+	if err := os.WriteFile(mbox, []byte("From root Tue Apr 25 00:17:02 2000\n"+mail), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(snail, "-n", "-N", "-R", "-f", mbox)
+	cmd.Env = []string{"LC_ALL=C.UTF-8", "HOME=/nonexistent", "MAILRC=/dev/null"}
+	cmd.Stdin = strings.NewReader("print 1\n")
+	out, err := cmd.CombinedOutput()
+	want := parse(t, mail)
+	header, body, _ := strings.Cut(string(out), "\n\n")
+	if err != nil || !strings.Contains(header, "\nSubject: "+want.subject+"\n") || strings.TrimSpace(body) != strings.TrimSpace(want.body) {
+		t.Errorf("%s: %v: s-nail shows %s", path, err, out)
 	}
 }
 
