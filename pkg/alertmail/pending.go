@@ -56,6 +56,11 @@ func (p *pending) add(n pending, k *known) (found news) {
 			found |= failure
 		}
 	}
+	for _, note := range rows.ParseMessages(n.notes) {
+		if _, _, subsided := rows.ParseSubsided(note.Text); subsided && note.Tool == killstorm && k.subsidesAgain() {
+			found |= failure
+		}
+	}
 	p.notes, p.errors = withRemarks(p.notes, n.notes), withRemarks(p.errors, n.errors)
 	return found
 }
@@ -89,6 +94,19 @@ func (k *known) isNewFailure(kind string) bool {
 	tool, _, _ := strings.Cut(kind, ": ")
 	others := slices.DeleteFunc(all, func(s string) bool { return !strings.HasPrefix(s, tool+": ") })
 	return len(others) < mostFailures
+}
+
+// subsidesAgain notes that the storm was gone when killstorm came, and reports whether
+// this is the second time: it may change its name whenever it is looked for.
+func (k *known) subsidesAgain() (again bool) {
+	for _, kind := range [...]string{killstorm + ": subsided", killstorm + ": subsided again"} {
+		if !slices.Contains(parts(k.failures, "; "), kind) {
+			k.failures = withPart(k.failures, kind, "; ", mostFailures*mostTools)
+			return again
+		}
+		again = true
+	}
+	return false
 }
 
 var numbers = pattern(`[0-9]+( [0-9]+)*`)

@@ -211,7 +211,7 @@ func TestNewsIsMailedAtOnceAndOnce(t *testing.T) {
 		{"twice", with(lasting, rows.Count, 808), true},
 		{"a copy", with(lasting, rows.Archived, "/a/groucho.1"), true},
 		{"a failure", with(lasting, rows.Errors, "killstorm: 6 uninterruptible (D)"), true},
-		{"a note", with(lasting, rows.Notes, "killstorm: subsided to 3"), false},
+		{"a note", with(lasting, rows.Notes, "killstorm: no mailbox to lock"), false},
 		{"a kill", with(lasting, rows.Killed, 3, rows.Remaining, 0), true},
 		{"no kill", with(lasting, rows.Killed, 0), false},
 		{"a name for the uid", with(lasting, rows.User, "renamed"), false},
@@ -229,6 +229,21 @@ func TestNewsIsMailedAtOnceAndOnce(t *testing.T) {
 			s.silent(3, c.next)
 		})
 	}
+}
+
+// TestStormThatSubsidesAgainIsNews: one that is gone whenever killstorm comes is
+// reported once more.
+func TestStormThatSubsidesAgainIsNews(t *testing.T) {
+	t.Parallel()
+	s := newStory(t)
+	subsided := func(n int64) cells {
+		return with(lasting, rows.Actions, "alert=60 kill=100", rows.Killed, 0, rows.Remaining, 0,
+			rows.Notes, "killstorm: "+rows.FormatSubsided(n, "120 named bash started at the same time"))
+	}
+	s.reports("404 groucho imapd on moscow: subsided to 0", subsided(0))
+	s.silent(1, with(lasting, rows.Actions, "alert=60 kill=100"))
+	s.reports("404 groucho imapd on moscow: subsided to 3", subsided(3))
+	s.silent(3, subsided(0))
 }
 
 // TestNumbersMakeNoNewFailure: numbers don't make a failure new, and one that finds ever
