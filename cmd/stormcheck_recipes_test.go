@@ -211,7 +211,7 @@ func TestStormcheckSettingsRecipes(t *testing.T) {
 	}
 }
 
-var triedFilters = []string{"# daytime -", "# duty -"}
+var triedFilters = []string{"# daytime -", "# duty -", "# spare -"}
 
 // Filters of one's own: all rows pass, and the hour decides.
 func TestStormcheckFilterRecipes(t *testing.T) {
@@ -235,6 +235,15 @@ func TestStormcheckFilterRecipes(t *testing.T) {
 	if want := "--to duty@example.org\n" + lines[0] + lines[1]; k.read("reported") != want {
 		t.Errorf("duty reports\n%s; want\n%s", k.read("reported"), want)
 	}
+
+	if _, err := exec.LookPath("mlr"); err != nil {
+		t.Log(err)
+		return
+	}
+	spare := k.recipe(triedFilters[2])
+	ofBackup := strings.ReplaceAll(recipeStream(), ",groucho,", ",backup,")
+	k.prints(spare, ofBackup, strings.Replace(ofBackup, "log=20 kill=100", "", 1))
+	k.prints(spare, lines[0], lines[0]) // of a stream without rows the header passes
 }
 
 var triedLogs = []string{"most[$3", "mlr --icsv", "sqlite3 :memory:"}
