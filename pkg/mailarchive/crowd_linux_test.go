@@ -2,6 +2,7 @@ package mailarchive
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -265,4 +266,27 @@ func TestServersThatFailedLeaveThreadsForOthers(t *testing.T) {
 	c.pass(header + c.rows)
 	c.Timeout = patient
 	c.isCopied()
+}
+
+// The place of a copy from a file server goes to another when the copy stalls; that of a
+// copy from a disk doesn't, for two at once are as many as a disk takes.
+func TestOnlyACopyFromAServerLosesItsPlaceWhenItStalls(t *testing.T) {
+	for served, want := range map[bool]error{true: nil, false: errOver} {
+		q := newQueue()
+		for range atOnce {
+			if err := q.wait(context.Background(), &turn{rank: rank{served: served}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		limit := time.Minute
+		if want != nil {
+			limit = 2 * stalled
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		if err := q.wait(ctx, &turn{}); err != want {
+			t.Errorf("from a server %v: %v; want %v", served, err, want)
+		}
+		cancel()
+		q.close()
+	}
 }
