@@ -289,10 +289,10 @@ func TestLargestAreAskedForFirst(t *testing.T) {
 	for uid := range uint32(400) {
 		counts[key{uid: 100000 + uid, name: "x"}] = &tally{count: 7}
 	}
-	counts[key{uid: 2000, name: "imapd"}] = &tally{count: 404}
-	counts[key{uid: 2000, name: "bash"}] = &tally{count: 1}
-	counts[key{uid: 3000, name: "imapd"}] = &tally{count: 8}
-	if got := uidsOf(counts, nil); len(got) != 402 || !slices.Equal(got[:4], []uint32{2000, 3000, 100000, 100001}) {
+	counts[key{uid: 300000, name: "imapd"}] = &tally{count: 404}
+	counts[key{uid: 300000, name: "bash"}] = &tally{count: 1}
+	counts[key{uid: 200000, name: "imapd"}] = &tally{count: 8}
+	if got := uidsOf(counts, nil); len(got) != 402 || !slices.Equal(got[:4], []uint32{300000, 200000, 100000, 100001}) {
 		t.Errorf("%v", got)
 	}
 }
