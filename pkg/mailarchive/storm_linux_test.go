@@ -180,7 +180,7 @@ func TestFailedRetryLeavesTheCopyBefore(t *testing.T) {
 }
 
 // lease takes the mailbox as a file server for its client does.
-func (s *stage) lease() {
+func (s *stage) lease() (holder *os.File) {
 	s.Helper()
 	f, err := os.OpenFile(s.mailbox, os.O_RDWR, 0)
 	s.try(err)
@@ -188,9 +188,31 @@ func (s *stage) lease() {
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
 		s.Skipf("lease: %v", err)
 	}
+	return f
 }
 
-func TestLeaseIsWaitedFor(t *testing.T) {
+func TestLeaseThatIsGivenBackIsWaitedFor(t *testing.T) {
+	s := newStage(t)
+	s.write(s.mailbox, "From chico\n")
+	holder := s.lease()
+	s.LockTimeout = time.Minute
+	given := make(chan struct{})
+	go func() {
+		defer close(given)
+		for { // until somebody asks for it, fcntl(2)
+			if kind, err := unix.FcntlInt(holder.Fd(), unix.F_GETLEASE, 0); err != nil || kind != unix.F_WRLCK {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		_, _ = unix.FcntlInt(holder.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	}()
+	s.gives(s.archive+"/"+groucho+"."+epoch, "", "")
+	<-given
+	s.archiveHolds(groucho + "." + epoch)
+}
+
+func TestLeaseThatIsKeptIsRefused(t *testing.T) {
 	s := newStage(t)
 	s.write(s.mailbox, "From chico\n")
 	s.lease()
