@@ -80,23 +80,35 @@ func (f *fight) send(sig Signal) {
 	})
 }
 
-// await waits until those that were killed have gone, one after the other, for
-// patience at most, for others may come. A sweep meanwhile would take from them the
-// processor that they need for it. It reports whether it has waited for any: it
-// doesn't any more once patience wasn't enough, for one that is stuck would delay all
+// await waits until those that were killed have gone, for patience at most, for others
+// may come. A sweep meanwhile would take from them the processor that they need for it,
+// so it looks at one at a time. It reports whether it has waited for any: it doesn't
+// any more once none went in all that time, for one that is stuck would delay all
 // others each time.
 func (f *fight) await() (waited bool) {
 	if f.stuck {
 		return false
 	}
-	end := time.Now().Add(patience)
-	for _, s := range f.storms {
-		for i := range s.processes {
-			for p := &s.processes[i]; p.stage == signalled && !f.hasGone(p); time.Sleep(sweepGap) {
-				if f.stuck = time.Now().After(end); f.stuck || f.over() {
+	went, end := false, time.Now().Add(patience)
+	for left := true; left; {
+		left = false
+		for _, s := range f.storms {
+			for i := range s.processes {
+				p := &s.processes[i]
+				switch {
+				case p.stage != signalled:
+					continue
+				case f.hasGone(p):
+					went = true
+					continue
+				case f.over():
+					return waited
+				case time.Now().After(end):
+					f.stuck = !went
 					return waited
 				}
-				waited = true
+				left, waited = true, true
+				time.Sleep(sweepGap)
 			}
 		}
 	}

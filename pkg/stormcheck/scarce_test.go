@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -15,7 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/filter"
-	"stormcheck/pkg/proc"
 )
 
 // TestMain makes this binary stormcheck, with all of its files in a directory, where
@@ -26,45 +27,76 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	BinDir, Conf, RunDir, StateDir = dir, dir+"/stormcheck.conf", dir+"/run", dir
-	proc.MakeThreads()
-	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 1, Max: 1}); err != nil {
+	spareThreads()
+	limit := unix.Rlimit{Cur: 1, Max: 1000}
+	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &limit); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)
+	}
+	if os.Getenv("STORMCHECK_ROOM") == "soon" {
+		time.AfterFunc(startPatience/3, func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: limit.Max, Max: limit.Max}) })
 	}
 	filter.Main(App())
 }
 
-// From cron, without a slot for another process: the run ends, and says why.
+// spareThreads makes more threads than proc.MakeThreads, which the run calls, can want.
+func spareThreads() {
+	var made sync.WaitGroup
+	made.Add(40)
+	for range 40 {
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			made.Done()
+			made.Wait()
+		}()
+	}
+	made.Wait()
+	time.Sleep(100 * time.Millisecond) // until they are idle
+}
+
+// From cron, without a slot for another process: the run ends, and says why. If one comes
+// free soon it goes on as if nothing had been.
 func TestNoSlotForAProcess(t *testing.T) {
-	dir, err := os.MkdirTemp("", "stormcheck") // whose path another uid may go
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	for _, name := range []string{"procstat", "threshold", "mailarchive", "killstorm", "alertmail"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nexec cat\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), "STORMCHECK_DIR="+dir, "GORACE=atexit_sleep_ms=0")
-	if os.Geteuid() == 0 { // whom no limit of processes binds
-		const uid = 60416
-		if err := os.Chown(dir, uid, uid); err != nil {
-			t.Fatal(err)
-		}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
-	}
-	late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
-	defer late.Stop()
-	out, err := cmd.CombinedOutput()
-	const want = "stormcheck: alertmail: not started: resource temporarily unavailable\n" +
+	const header = "time,host,user,uid,proc,count,actions\n"
+	const noRoom = "stormcheck: alertmail: not started: resource temporarily unavailable\n" +
 		"stormcheck: procstat: not started: resource temporarily unavailable\n"
-	if err == nil || err.Error() != "exit status 1" || string(out) != want {
-		t.Errorf("%v: %s", err, out)
-	}
-	if text, _ := os.ReadFile(filepath.Join(dir, "runs.csv")); !strings.HasSuffix(string(text), ",1,0,0\n") {
-		t.Errorf("runs.csv: %q", text)
+	for room, want := range map[string]struct{ says, err, run string }{
+		"never": {noRoom, "exit status 1", ",1,0,0\n"},
+		"soon":  {header, "<nil>", ",0,0,0\n"},
+	} {
+		dir, err := os.MkdirTemp("", "stormcheck") // whose path another uid may go
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		for _, name := range []string{"procstat", "threshold", "mailarchive", "killstorm", "alertmail"} {
+			script := "#!/bin/sh\nexec cat\n"
+			if name == "procstat" {
+				script = "#!/bin/sh\nprintf '%s\\n' " + header
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), "STORMCHECK_DIR="+dir, "STORMCHECK_ROOM="+room, "GORACE=atexit_sleep_ms=0")
+		if os.Geteuid() == 0 { // whom no limit of processes binds
+			const uid = 60416
+			if err := os.Chown(dir, uid, uid); err != nil {
+				t.Fatal(err)
+			}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		}
+		late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+		defer late.Stop()
+		out, err := cmd.CombinedOutput()
+		if fmt.Sprint(err) != want.err || string(out) != want.says {
+			t.Errorf("room %s: %v: %s", room, err, out)
+		}
+		if text, _ := os.ReadFile(filepath.Join(dir, "runs.csv")); !strings.HasSuffix(string(text), want.run) {
+			t.Errorf("room %s: runs.csv: %q", room, text)
+		}
 	}
 }
 
