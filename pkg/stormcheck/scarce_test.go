@@ -7,9 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/filter"
+	"stormcheck/pkg/internal/testproc"
 )
 
 // TestMain makes this binary stormcheck, with all of its files in a directory, where
@@ -27,7 +26,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	BinDir, Conf, RunDir, StateDir = dir, dir+"/stormcheck.conf", dir+"/run", dir
-	spareThreads()
+	testproc.SpareThreads()
 	limit := unix.Rlimit{Cur: 1, Max: 1000}
 	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &limit); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -37,22 +36,6 @@ func TestMain(m *testing.M) {
 		time.AfterFunc(startPatience/3, func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: limit.Max, Max: limit.Max}) })
 	}
 	filter.Main(App())
-}
-
-// spareThreads makes more threads than proc.MakeThreads, which the run calls, can want.
-func spareThreads() {
-	var made sync.WaitGroup
-	made.Add(40)
-	for range 40 {
-		go func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			made.Done()
-			made.Wait()
-		}()
-	}
-	made.Wait()
-	time.Sleep(100 * time.Millisecond) // until they are idle
 }
 
 // From cron, without a slot for another process: the run ends, and says why. If one comes

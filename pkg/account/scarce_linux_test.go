@@ -1,0 +1,80 @@
+package account
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stormcheck/pkg/internal/testproc"
+	"stormcheck/pkg/proc"
+)
+
+// TestMain makes this binary one that asks a getent, where that is asked for: at a raised
+// priority, or without room for another process at first.
+func TestMain(m *testing.M) {
+	dir := os.Getenv("ACCOUNT_DIR")
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	passwd, getents = dir+"/passwd", []string{dir + "/getent"}
+	if os.Getenv("ACCOUNT_ROOM") == "soon" {
+		testproc.SpareThreads()
+		limit := unix.Rlimit{Cur: 1, Max: 1000}
+		if err := unix.Setrlimit(unix.RLIMIT_NPROC, &limit); err != nil {
+			fmt.Println(err)
+		}
+		time.AfterFunc(deadline/4, func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: limit.Max, Max: limit.Max}) })
+	} else {
+		proc.RaisePriority()
+	}
+	got, err := ByUIDs([]uint32{2000})
+	fmt.Println(got[2000].Name, err)
+	os.Exit(0)
+}
+
+// A question to the name service is at normal priority, whatever the tool's is; and
+// while no process can be made it waits for one.
+func TestQuestionInAStorm(t *testing.T) {
+	for room, want := range map[string]string{
+		"now":  "nice0-policy0 <nil>\n",
+		"soon": "harpo <nil>\n",
+	} {
+		dir, err := os.MkdirTemp("", "account") // whose path another uid may go
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		answer := "name=harpo"
+		if room == "now" { // proc_pid_stat(5): the 19th is nice, the 41st the policy
+			answer = `name=nice$(cut -d ' ' -f 19 /proc/self/stat)-policy$(cut -d ' ' -f 41 /proc/self/stat)`
+		}
+		for name, text := range map[string]string{
+			"passwd": "root:x:0:0::/:/bin/sh\n",
+			"getent": "#!/bin/sh\n" + answer + "\necho \"$name:x:2000:1::/:\"\n",
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), "ACCOUNT_DIR="+dir, "ACCOUNT_ROOM="+room, "GORACE=atexit_sleep_ms=0")
+		if room == "soon" && os.Geteuid() == 0 { // whom no limit of processes binds
+			const uid = 60417
+			if err := os.Chown(dir, uid, uid); err != nil {
+				t.Fatal(err)
+			}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		}
+		out, err := cmd.CombinedOutput()
+		if err != nil || string(out) != want {
+			t.Errorf("room %s: %v: %s", room, err, strings.SplitN(string(out), "goroutine", 2)[0])
+		}
+	}
+}
