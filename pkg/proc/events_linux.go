@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -38,10 +40,16 @@ type Event struct {
 // ErrEventsLost is the error after the kernel had no room left for events.
 var ErrEventsLost = errors.New("process events were lost")
 
+var errNoEvents = errors.New("the kernel has none for this namespace")
+
 // Events receives process events: the proc connector, netlink(7) and
 // Documentation/driver-api/connector.rst of the kernel.
 type Events struct {
-	fd       int
+	file     *os.File        // the socket
+	conn     syscall.RawConn // of it
+	wait     func(fd uintptr) bool
+	received int   // messages, by the last call of wait
+	failed   error // what that call failed at
 	messages [eventBatch]mmsghdr
 	vectors  [eventBatch]unix.Iovec
 	buffers  [eventBatch][128]byte
@@ -67,78 +75,82 @@ const (
 
 	cnIdxProc, cnValProc = 1, 1
 	mcastListen          = 1
-	receiveBuffer        = 8 << 20 // bytes: some 30,000 events
 	ackTakes             = time.Second
 )
 
-// OpenEvents subscribes to process events. It needs the first user and PID namespace, a
+// OpenEvents subscribes to process events, of which so many bytes may wait: an event takes
+// some 250. More than net.core.rmem_max needs CAP_NET_ADMIN. OpenEvents needs the first user and PID namespace, a
 // kernel with CONFIG_PROC_EVENTS and, before Linux 6.6, CAP_NET_ADMIN.
-func OpenEvents() (*Events, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_CONNECTOR)
+func OpenEvents(room int) (*Events, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_CONNECTOR)
 	if err != nil {
 		return nil, fmt.Errorf("process events: %w", err)
 	}
-	e := &Events{fd: fd}
+	e := &Events{file: os.NewFile(uintptr(fd), "process events")}
+	if e.conn, err = e.file.SyscallConn(); err != nil {
+		e.Close()
+		return nil, fmt.Errorf("process events: %w", err)
+	}
+	e.wait = e.receive
 	for i := range e.messages {
 		e.vectors[i].Base = &e.buffers[i][0]
 		e.vectors[i].SetLen(len(e.buffers[i]))
 		e.messages[i].header.Iov = &e.vectors[i]
 		e.messages[i].header.SetIovlen(1)
 	}
-	if err := e.subscribe(); err != nil {
+	if err := e.subscribe(fd, room); err != nil {
 		e.Close()
 		return nil, fmt.Errorf("process events: %w", err)
 	}
 	return e, nil
 }
 
-// Close gives the socket back. It must not be called during Read.
-func (e *Events) Close() { unix.Close(e.fd) }
+// Close gives the socket back. A Read under way returns os.ErrClosed.
+func (e *Events) Close() { e.file.Close() }
 
-func (e *Events) subscribe() error {
-	if unix.SetsockoptInt(e.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
-		_ = unix.SetsockoptInt(e.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+func (e *Events) subscribe(fd, room int) error {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, room)
 	}
-	if err := unix.Bind(e.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: cnIdxProc}); err != nil {
-		return err
-	}
-	timeout := unix.NsecToTimeval(int64(ackTakes / 4))
-	if err := unix.SetsockoptTimeval(e.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: cnIdxProc}); err != nil {
 		return err
 	}
 	// Since Linux 6.6 the kernel filters. An older one doesn't answer that request.
 	wanted := uint32(EventFork | EventExec | EventUID | EventComm)
 	for _, request := range [][]uint32{{mcastListen, wanted}, {mcastListen}} {
-		if err := e.send(request); err != nil {
+		if err := send(fd, request); err == unix.ECONNREFUSED {
+			return errNoEvents
+		} else if err != nil {
 			return err
 		}
-		acked := false
-		var refused error
-		for start := time.Now(); !acked && time.Since(start) < ackTakes; {
-			n, err := e.receive()
-			e.each(n, func(event *Event) {
+		if err := e.file.SetReadDeadline(time.Now().Add(ackTakes)); err != nil {
+			return err
+		}
+		var acked bool
+		var err, refused error
+		for !acked && refused == nil && (err == nil || err == ErrEventsLost) {
+			_, err = e.Read(func(event *Event) {
 				if event.Kind == eventAck && event.UID == 0 {
 					acked = true
 				} else if event.Kind == eventAck {
 					refused = unix.Errno(event.UID)
 				}
-			})
-			if err != nil && err != ErrEventsLost {
-				return err
-			}
-			if refused != nil {
-				return refused
-			}
+			}, func() {}, func() {})
 		}
-		if acked {
-			return nil
+		switch {
+		case acked:
+			return e.file.SetReadDeadline(time.Time{})
+		case refused != nil:
+			return refused
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
 		}
 	}
-	return errors.New("the kernel has none for this namespace")
+	return errNoEvents
 }
 
 // send sends a request: the words of struct proc_input.
-func (e *Events) send(words []uint32) error {
+func send(fd int, words []uint32) error {
 	message := make([]byte, eventAt, eventAt+8)
 	for _, word := range words {
 		message = binary.NativeEndian.AppendUint32(message, word)
@@ -148,21 +160,26 @@ func (e *Events) send(words []uint32) error {
 	binary.NativeEndian.PutUint32(message[netlinkHeader:], cnIdxProc)
 	binary.NativeEndian.PutUint32(message[netlinkHeader+4:], cnValProc)
 	binary.NativeEndian.PutUint16(message[netlinkHeader+16:], uint16(4*len(words)))
-	return unix.Sendto(e.fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	return unix.Sendto(fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 }
 
-// Read waits for events for a quarter of a second at most and passes those that are there
-// to visit, between a call of lock and one of unlock. It takes no memory. After
-// ErrEventsLost it can be called again.
-func (e *Events) Read(visit func(*Event), lock, unlock func()) error {
-	n, err := e.receive()
-	if n == 0 {
-		return err
+// Read waits for events and passes those that are there to visit, between a call of lock
+// and one of unlock. more reports whether others may be there already. It takes no memory.
+// After ErrEventsLost it can be called again.
+//
+// The Go runtime's poller waits, not the call: the runtime watches a thread in a call that
+// waits, and in doing so used ten times what the events took.
+func (e *Events) Read(visit func(*Event), lock, unlock func()) (more bool, err error) {
+	if err := e.conn.Read(e.wait); err != nil {
+		return false, err
+	}
+	if e.received == 0 {
+		return true, e.failed
 	}
 	lock()
 	defer unlock()
-	e.each(n, visit)
-	return nil
+	e.each(e.received, visit)
+	return e.received == eventBatch, nil
 }
 
 func (e *Events) each(n int, visit func(*Event)) {
@@ -173,20 +190,23 @@ func (e *Events) each(n int, visit func(*Event)) {
 	}
 }
 
-// receive returns how many messages were received.
-func (e *Events) receive() (n int, err error) {
-	// This call may wait: it isn't a raw one.
-	received, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(e.fd), uintptr(unsafe.Pointer(&e.messages[0])),
-		eventBatch, unix.MSG_WAITFORONE, 0, 0)
+// receive receives messages, and reports false if there are none yet.
+func (e *Events) receive(fd uintptr) bool {
+	received, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&e.messages[0])),
+		eventBatch, unix.MSG_DONTWAIT, 0, 0)
+	e.received, e.failed = 0, nil
 	switch errno {
 	case 0:
-		return int(received), nil
-	case unix.EAGAIN, unix.EINTR:
-		return 0, nil
+		e.received = int(received)
+	case unix.EAGAIN:
+		return false
+	case unix.EINTR:
 	case unix.ENOBUFS:
-		return 0, ErrEventsLost
+		e.failed = ErrEventsLost
+	default:
+		e.failed = errno
 	}
-	return 0, errno
+	return true
 }
 
 // parseEvent reads a message of the connector.
@@ -209,6 +229,7 @@ func parseEvent(message []byte, event *Event) bool {
 		event.PID = int(word(eventData + 4))
 	case EventUID:
 		event.PID, event.UID = int(word(eventData+4)), word(eventData+12)
+		event.Thread = word(eventData) != word(eventData+4)
 	case EventComm:
 		event.PID = int(word(eventData + 4))
 		event.Thread = word(eventData) != word(eventData+4)
@@ -222,33 +243,34 @@ func parseEvent(message []byte, event *Event) bool {
 	return true
 }
 
-// CommOf reads the name and the effective uid of a process into comm. It takes no memory
-// and doesn't wait.
-func (t *Table) CommOf(pid int, comm *[16]byte) (uid uint32, ok bool) {
+// CommOf reads the name of a process into comm. It takes no memory and doesn't wait.
+func (t *Table) CommOf(pid int, comm *[16]byte) (ok bool) {
 	var buffer [32]byte
-	path := strconv.AppendInt(buffer[:0], int64(pid), 10)
-	dir := len(path)
-	var owner unix.Statx_t
-	path = append(path, 0)
-	if _, _, errno := unix.RawSyscall6(unix.SYS_STATX, uintptr(t.proc), uintptr(unsafe.Pointer(&path[0])),
-		unix.AT_STATX_DONT_SYNC, unix.STATX_UID, uintptr(unsafe.Pointer(&owner)), 0); errno != 0 {
-		return 0, false
-	}
-	path = append(path[:dir], "/comm\x00"...)
+	path := append(strconv.AppendInt(buffer[:0], int64(pid), 10), "/comm\x00"...)
 	fd, _, errno := unix.RawSyscall6(unix.SYS_OPENAT, uintptr(t.proc), uintptr(unsafe.Pointer(&path[0])),
 		unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
 	if errno != 0 {
-		return 0, false
+		return false
 	}
 	var text [17]byte
 	n, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&text[0])), uintptr(len(text)))
 	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
 	if errno != 0 || n == 0 {
-		return 0, false
+		return false
 	}
 	*comm = [16]byte{}
 	copy(comm[:15], text[:n-1]) // a newline ends it
-	return owner.Uid, true
+	return true
+}
+
+// UIDOf returns the effective uid of a process. It takes no memory and doesn't wait.
+func (t *Table) UIDOf(pid int) (uid uint32, ok bool) {
+	var buffer [32]byte
+	path := append(strconv.AppendInt(buffer[:0], int64(pid), 10), 0)
+	var owner unix.Statx_t
+	_, _, errno := unix.RawSyscall6(unix.SYS_STATX, uintptr(t.proc), uintptr(unsafe.Pointer(&path[0])),
+		unix.AT_STATX_DONT_SYNC, unix.STATX_UID, uintptr(unsafe.Pointer(&owner)), 0)
+	return owner.Uid, errno == 0
 }
 
 // Forks returns how many processes and threads were ever started: the line processes of

@@ -3,7 +3,6 @@ package procstat
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 
@@ -22,6 +21,8 @@ const (
 	churnNamesUID = 512     // of one uid
 	churnReads    = 300     // names that are read a second
 	churnBurst    = 30      // names that are read at once
+	churnKept     = 10      // of them, those that are kept for parents: without one a start isn't counted
+	churnRoom     = 8 << 20 // bytes of events that wait: some 30,000
 )
 
 // A churnKey is a pair of a uid and a name: 15 bytes and a NUL at most.
@@ -70,8 +71,7 @@ type churnProcess struct {
 type churn struct {
 	table  *proc.Table
 	events *proc.Events
-	end    chan bool // closed: receive no more
-	ended  chan error
+	ended  chan struct{} // closed: nothing is received any more
 
 	mutex     sync.Mutex
 	processes [churnSlots]churnProcess
@@ -80,22 +80,25 @@ type churn struct {
 	index     map[churnKey]uint16
 	ofUID     map[uint32]int
 	second    uint64  // to which all windows have been moved
+	forgot    uint64  // in which names were forgotten last
 	reads     float64 // names that may be read now
 	readAt    time.Time
 	forks     uint64 // events of processes and threads
 	base      uint64 // /proc/stat's count when they began
-	lost      bool   // the kernel had no room for some
+	lost      bool   // the kernel had no room for some, which aren't counted yet
+	missed    uint64 // events that were lost and not reported yet
+	of        uint64 // so many
 	estimated bool
 }
 
-// newChurn subscribes to process events and receives them in a thread of its own.
-func newChurn(table *proc.Table) (*churn, error) {
-	events, err := proc.OpenEvents()
+// newChurn subscribes to process events, of which so many bytes may wait, and receives them from then on.
+func newChurn(table *proc.Table, room int) (*churn, error) {
+	events, err := proc.OpenEvents(room)
 	if err != nil {
 		return nil, err
 	}
 	c := &churn{
-		table: table, events: events, end: make(chan bool), ended: make(chan error, 1),
+		table: table, events: events, ended: make(chan struct{}),
 		index: make(map[churnKey]uint16, 2*churnNames), ofUID: make(map[uint32]int, churnNames),
 	}
 	for i := range c.names {
@@ -118,32 +121,25 @@ func newChurn(table *proc.Table) (*churn, error) {
 	return c, nil
 }
 
-// close ends the thread.
+// close ends the receiving.
 func (c *churn) close() {
-	close(c.end)
-	<-c.ended
 	c.events.Close()
+	<-c.ended
 }
 
 func (c *churn) receive() {
-	runtime.LockOSThread()
+	defer close(c.ended)
 	for {
-		select {
-		case <-c.end:
-			c.ended <- nil
-			return
-		default:
-		}
-		switch err := c.events.Read(c.take, c.mutex.Lock, c.mutex.Unlock); {
-		case errors.Is(err, proc.ErrEventsLost):
-			c.mutex.Lock()
-			c.lost = true
-			c.mutex.Unlock()
-		case err != nil:
-			<-c.end
-			c.ended <- err
+		more, err := c.events.Read(c.take, c.mutex.Lock, c.mutex.Unlock)
+		lost := errors.Is(err, proc.ErrEventsLost)
+		if err != nil && !lost {
 			return
 		}
+		c.mutex.Lock()
+		if c.lost = c.lost || lost; c.lost && !more {
+			c.countLoss() // now that none waits
+		}
+		c.mutex.Unlock()
 	}
 }
 
@@ -196,9 +192,9 @@ func (c *churn) fork(e *proc.Event) {
 	parent := c.find(e.Parent)
 	if parent == nil { // it has ended, or another has taken its place
 		var k churnKey
-		ok := c.mayRead()
+		ok := c.mayRead(0) && c.table.CommOf(e.Parent, &k.comm)
 		if ok {
-			k.uid, ok = c.table.CommOf(e.Parent, &k.comm)
+			k.uid, ok = c.table.UIDOf(e.Parent)
 		}
 		if !ok {
 			return
@@ -243,7 +239,7 @@ func (c *churn) exec(pid int) {
 		return
 	}
 	from := &c.names[p.name]
-	if !c.mayRead() {
+	if !c.mayRead(churnKept) {
 		if c.isRecent(p) {
 			from.unread++
 			from.unreadSecond[p.second%churnWindow]++
@@ -251,23 +247,22 @@ func (c *churn) exec(pid int) {
 		}
 		return
 	}
-	k := from.churnKey
-	if uid, ok := c.table.CommOf(pid, &k.comm); ok {
-		k.uid = uid
+	k := from.churnKey // an event says if it gets another uid
+	if c.table.CommOf(pid, &k.comm) {
+		c.rename(p, k)
 	}
-	c.rename(p, k)
 	if c.isRecent(p) {
 		from.sample[from.read%uint32(len(from.sample))] = p.name
 		from.read++
 	}
 }
 
-// mayRead reports whether one more name may be read now.
-func (c *churn) mayRead() bool {
+// mayRead reports whether one more name may be read now, and so many are kept.
+func (c *churn) mayRead(kept float64) bool {
 	now := time.Now()
 	c.reads = min(churnBurst, c.reads+churnReads*now.Sub(c.readAt).Seconds())
 	c.readAt = now
-	if c.reads < 1 {
+	if c.reads < 1+kept {
 		return false
 	}
 	c.reads--
@@ -328,9 +323,14 @@ func (c *churn) place(k churnKey) (name uint16, ok bool) {
 	return name, true
 }
 
-// forget frees the places of names under which nothing was started. Processes that have
-// such a name are looked up again when they start one.
+// forget frees the places of names under which nothing was started, once a second at
+// most: whoever takes all places mustn't take the time too. Processes that have such a
+// name are looked up again when they start one.
 func (c *churn) forget() {
+	if c.forgot == c.second {
+		return
+	}
+	c.forgot = c.second
 	for i := range c.names {
 		n := &c.names[i]
 		if !n.used || n.total > 0 {
@@ -409,19 +409,28 @@ func (c *churn) parentage(n *churnName, total int64) rows.Parentage {
 	return rows.Parentage{Count: min(int64(n.votes), total), PID: int64(n.parent), Name: rows.EscapeName(name)}
 }
 
-// reportLoss reports how many events were lost, by the kernel's own count.
-func (c *churn) reportLoss(report func(error)) {
-	if !c.lost {
-		return
-	}
-	c.lost = false
+// countLoss counts the events that were lost, by the kernel's own count of processes and
+// threads.
+func (c *churn) countLoss() {
 	all, err := c.table.Forks()
 	if err != nil {
-		report(err)
-		return
+		return // and is tried again
 	}
+	c.lost = false
 	if all > c.base+c.forks {
-		report(fmt.Errorf("%d of %d process events were lost: started is too small", all-c.base-c.forks, all-c.base))
+		c.missed += all - c.base - c.forks
+		c.of += all - c.base
 	}
 	c.base, c.forks = all, 0
+}
+
+// reportLoss reports how many events were lost.
+func (c *churn) reportLoss(report func(error)) {
+	if c.lost { // so many come that some always wait
+		c.countLoss()
+	}
+	if c.missed > 0 {
+		report(fmt.Errorf("%d of %d process events were lost: started is too small", c.missed, c.of))
+	}
+	c.missed, c.of = 0, 0
 }

@@ -9,6 +9,8 @@ import (
 	"stormcheck/pkg/rows"
 )
 
+const churnRoom = 0
+
 // A churn counts nothing here.
 type churn struct{}
 
@@ -18,7 +20,7 @@ type startedCount struct {
 	parent rows.Parentage
 }
 
-func newChurn(*proc.Table) (*churn, error) {
+func newChurn(*proc.Table, int) (*churn, error) {
 	return nil, errors.New("process events: Linux only")
 }
 

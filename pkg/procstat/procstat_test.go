@@ -489,7 +489,7 @@ func TestCaptured(t *testing.T) {
 }
 
 // openTable returns this machine's process table.
-func openTable(t *testing.T) *proc.Table {
+func openTable(t testing.TB) *proc.Table {
 	t.Helper()
 	table, err := proc.Open()
 	if err != nil {

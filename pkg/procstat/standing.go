@@ -29,7 +29,7 @@ func Stand(ctx context.Context, o Options, every time.Duration, out io.Writer) e
 	speakers := &speakers{titles: o.Titles, report: onChange(o.Report)}
 	o.Report, o.Warn = onChange(o.Report), onChange(o.Warn)
 	if o.Churn {
-		if o.churn, err = newChurn(table); err != nil {
+		if o.churn, err = newChurn(table, churnRoom); err != nil {
 			o.Report(fmt.Errorf("%w: the column started is empty", err))
 		} else {
 			defer o.churn.close()

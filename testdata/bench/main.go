@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"stormcheck/testdata/bench/archive"
+	"stormcheck/testdata/bench/churn"
 	"stormcheck/testdata/bench/context"
 	"stormcheck/testdata/bench/fleet"
 	"stormcheck/testdata/bench/kill"
@@ -27,6 +28,7 @@ var benchmarks = map[string]func(){
 	"kill":      kill.Main,
 	"cron":      kill.Cron,
 	"archive":   archive.Main,
+	"churn":     churn.Main,
 	"context":   context.Main,
 	"fleet":     fleet.Main,
 	"titles":    titles.Main,
