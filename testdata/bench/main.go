@@ -17,6 +17,7 @@ import (
 	"stormcheck/testdata/bench/context"
 	"stormcheck/testdata/bench/fleet"
 	"stormcheck/testdata/bench/kill"
+	"stormcheck/testdata/bench/plot"
 	"stormcheck/testdata/bench/procstat"
 	"stormcheck/testdata/bench/threshold"
 	"stormcheck/testdata/bench/titles"
@@ -31,6 +32,7 @@ var benchmarks = map[string]func(){
 	"churn":     churn.Main,
 	"context":   context.Main,
 	"fleet":     fleet.Main,
+	"plot":      plot.Main,
 	"titles":    titles.Main,
 }
 

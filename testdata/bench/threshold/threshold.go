@@ -15,8 +15,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"syscall"
-	"time"
 
 	"stormcheck/testdata/bench/timing"
 )
@@ -51,14 +49,6 @@ const mlrChain = `
 	elif ($count >= 20) { $actions .= " alert=20" }
 	$archived = ""; $killed = ""; $remaining = ""; $notes = ""; $errors = ""`
 
-// A program is what is timed.
-type program struct {
-	name string
-	args []string
-	took []time.Duration
-	peak int64 // KiB
-}
-
 // Main runs the benchmark.
 func Main() {
 	timing.Check(bench(timing.Argument(1, 3_000_000), timing.Argument(2, 7)))
@@ -87,33 +77,24 @@ func bench(count, rounds int) error {
 	threshold := []string{dir + "/threshold", "--limits", dir + "/limits.csv"}
 	for _, c := range []struct {
 		title    string
-		programs []*program
+		programs []*timing.Program
 	}{
-		{"rows over a limit", []*program{
-			{name: "threshold", args: threshold},
-			{name: "mawk -F, '$6 >= 20'", args: []string{"mawk", "-F,", "$6 >= 20"}},
-			{name: "gawk -F, '$6 >= 20'", args: []string{"gawk", "-F,", "$6 >= 20"}},
-			{name: "mlr filter '$count >= 20'", args: []string{"mlr", "--icsv", "--ocsv", "filter", "$count >= 20"}},
+		{"rows over a limit", []*timing.Program{
+			{Name: "threshold", Args: threshold},
+			{Name: "mawk -F, '$6 >= 20'", Args: []string{"mawk", "-F,", "$6 >= 20"}},
+			{Name: "gawk -F, '$6 >= 20'", Args: []string{"gawk", "-F,", "$6 >= 20"}},
+			{Name: "mlr filter '$count >= 20'", Args: []string{"mlr", "--icsv", "--ocsv", "filter", "$count >= 20"}},
 		}},
-		{"all rows, with what the table says", []*program{
-			{name: "threshold --all", args: append(threshold, "--all")},
-			{name: "mawk", args: []string{"mawk", "-F,", "-v", "OFS=,", chain}},
-			{name: "gawk", args: []string{"gawk", "-F,", "-v", "OFS=,", chain}},
-			{name: "mlr put", args: []string{"mlr", "--icsv", "--ocsv", "put", mlrChain}},
+		{"all rows, with what the table says", []*timing.Program{
+			{Name: "threshold --all", Args: append(threshold, "--all")},
+			{Name: "mawk", Args: []string{"mawk", "-F,", "-v", "OFS=,", chain}},
+			{Name: "gawk", Args: []string{"gawk", "-F,", "-v", "OFS=,", chain}},
+			{Name: "mlr put", Args: []string{"mlr", "--icsv", "--ocsv", "put", mlrChain}},
 		}},
 	} {
-		for range rounds {
-			for _, p := range c.programs {
-				if err := p.run(stream); err != nil {
-					return fmt.Errorf("%s: %w", p.name, err)
-				}
-			}
-		}
 		fmt.Printf("%d rows in, %s, medians of %d rounds:\n", count, c.title, rounds)
-		first := timing.Median(c.programs[0].took)
-		for _, p := range c.programs {
-			m := timing.Median(p.took)
-			fmt.Printf("%-28s %6.2f s  %5.2f times threshold's  %7d KiB\n", p.name, m.Seconds(), float64(m)/float64(first), p.peak)
+		if err := timing.Compare(c.programs, stream, rounds); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -138,21 +119,4 @@ func write(path string, count int) error {
 		fmt.Fprintf(out, "2000-04-25T05:17:02Z,moscow,user%d,%d,%s,%d,0,%d\n", user, 1000+user, procs[random.IntN(len(procs))], n, n/4)
 	}
 	return out.Flush()
-}
-
-func (p *program) run(stream string) error {
-	in, err := os.Open(stream)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	cmd := exec.Command(p.args[0], p.args[1:]...)
-	cmd.Stdin = in
-	start := time.Now()
-	err = cmd.Run()
-	p.took = append(p.took, time.Since(start))
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		p.peak = max(p.peak, usage.Maxrss)
-	}
-	return err
 }
