@@ -280,9 +280,12 @@ sweep() {
 	done
 }
 
-# try runs the check on this machine as it is, and changes nothing.
+# try shows the check of this machine as it is, and the mail about a recorded storm. It
+# changes nothing.
 try() {
+	echo "building, a minute or two at first ..." >&2
 	as_owner compile_trial
+	here=$PWD
 	scratch=$(mktemp -d)
 	trap 'rm -rf "$scratch"' EXIT
 	mkdir "$scratch/bin" "$scratch/archive"
@@ -290,7 +293,22 @@ try() {
 	cp "$out/trial" "$scratch"
 	printf 'TO=\nMAILARCHIVE="--dir archive"\nALERTMAIL=\n' >"$scratch/conf"
 	cd "$scratch"
+	echo "This machine, nothing touched:"
 	./trial --dry-run
+	cat <<-END
+
+		A mail server in April 2000, as its ps was counted then, and the mail about it:
+
+	END
+	PATH=$scratch/bin:$PATH
+	procstat --host moscow --input "$here/testdata/ps/incident.txt" | threshold | alertmail --to root --dry-run
+	cat <<-END
+
+		Try next:
+		    PATH=$here/$out:\$PATH
+		    procstat | threshold --all
+		    man -l man/stormcheck.8
+	END
 }
 
 # compile_trial makes a stormcheck whose filters and conf lie where it is run.
