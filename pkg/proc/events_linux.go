@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -207,6 +208,16 @@ func (e *Events) receive(fd uintptr) bool {
 		e.failed = errno
 	}
 	return true
+}
+
+// Pause waits without the Go runtime, which takes longer for that than a few events take.
+// On a machine with one processor it returns at once.
+func Pause(d time.Duration) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		return
+	}
+	wait := unix.NsecToTimespec(int64(d))
+	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&wait)), 0, 0)
 }
 
 // parseEvent reads a message of the connector.

@@ -22,6 +22,7 @@ const (
 	churnReads    = 300     // names that are read a second
 	churnBurst    = 30      // names that are read at once
 	churnKept     = 10      // of them, those that are kept for parents: without one a start isn't counted
+	churnPause    = time.Millisecond
 	churnRoom     = 8 << 20 // bytes of events that wait: some 30,000
 )
 
@@ -129,12 +130,17 @@ func (c *churn) close() {
 
 func (c *churn) receive() {
 	defer close(c.ended)
+	var last time.Time
 	for {
 		more, err := c.events.Read(c.take, c.mutex.Lock, c.mutex.Unlock)
 		lost := errors.Is(err, proc.ErrEventsLost)
 		if err != nil && !lost {
 			return
 		}
+		if time.Since(last) < churnPause && !more {
+			proc.Pause(churnPause) // more come at once then, and each costs less
+		}
+		last = time.Now()
 		c.mutex.Lock()
 		if c.lost = c.lost || lost; c.lost && !more {
 			c.countLoss() // now that none waits
