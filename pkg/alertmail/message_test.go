@@ -86,8 +86,8 @@ URGENT:
          404 groucho imapd
         saved user mail file as /a/groucho.1
         saved user mail file as /a/groucho.1.pop
-        killed 398 groucho imapd processes, 6 remaining
         mailbox unchanged since the copy of 00:15 -0500
+        killed 398 groucho imapd processes, 6 remaining
         mine: seen before
         FAILED killstorm: 12 uninterruptible (D)
         FAILED mine: no luck

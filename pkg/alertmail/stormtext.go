@@ -153,7 +153,8 @@ func (s *storm) lines(l *layout, here string) []string {
 	for _, path := range parts(s.archived, ":") {
 		lines = append(lines, "saved user mail file as "+path)
 	}
-	notes, done := s.remarks(l)
+	copies, notes, done := s.remarks(l)
+	lines = append(lines, copies...)
 	faults := rows.ParseMessages(s.errors)
 	if done == "" {
 		done, faults = s.deed(faults)
@@ -262,8 +263,9 @@ func (s *storm) startedBy() string {
 	return fmt.Sprintf("%sstarted by %s (PID %d)", share, s.parent.Name, s.parent.PID)
 }
 
-// remarks returns the notes in words, and what was done if a note says it.
-func (s *storm) remarks(l *layout) (notes []string, done string) {
+// remarks returns the notes in words, those on copies apart, and what was done if a note
+// says it.
+func (s *storm) remarks(l *layout) (copies, notes []string, done string) {
 	for _, note := range rows.ParseMessages(s.notes) {
 		box, text := "mailbox", note.Text
 		if path, rest, found := strings.Cut(text, ": "); found && strings.HasPrefix(path, "/") {
@@ -275,9 +277,9 @@ func (s *storm) remarks(l *layout) (notes []string, done string) {
 		n, all, left, isTrimmed := rows.ParseTrimmed(note.Text)
 		switch {
 		case note.Tool == mailarchive && isUnchanged:
-			notes = append(notes, fmt.Sprintf("%s unchanged since the copy of %s", box, l.show(unchanged)))
+			copies = append(copies, fmt.Sprintf("%s unchanged since the copy of %s", box, l.show(unchanged)))
 		case note.Tool == mailarchive && isChanged:
-			notes = append(notes, fmt.Sprintf("%s changed since the copy of %s, and isn't copied again yet", box, l.show(changed)))
+			copies = append(copies, fmt.Sprintf("%s changed since the copy of %s, and isn't copied again yet", box, l.show(changed)))
 		case note.Tool == killstorm && isPaused:
 			notes = append(notes, "paused until "+l.show(until))
 		case note.Tool == killstorm && isTrimmed:
@@ -288,7 +290,7 @@ func (s *storm) remarks(l *layout) (notes []string, done string) {
 			notes = append(notes, note.String())
 		}
 	}
-	return notes, done
+	return copies, notes, done
 }
 
 // deed says what killstorm did to the processes, nothing if it ended none and none
