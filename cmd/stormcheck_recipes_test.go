@@ -180,7 +180,7 @@ func TestStormcheckCommandRecipes(t *testing.T) {
 	}
 }
 
-var triedSettings = []string{`MAILARCHIVE="--mailbox`, `PROCSTAT="--metrics`, "--alertmanager http://alert1"}
+var triedSettings = []string{`MAILARCHIVE="--mailbox`, `PROCSTAT="$PROCSTAT --metrics`, "--alertmanager http://alert1"}
 
 // Settings: --check finds nothing wrong with them, and each stage takes its flags.
 func TestStormcheckSettingsRecipes(t *testing.T) {
