@@ -304,7 +304,7 @@ try() {
 	procstat --host moscow --input "$here/testdata/ps/incident.txt" | threshold | alertmail --to root --dry-run
 	cat <<-END
 
-		Try next:
+		Try the filters next (stormcheck itself runs only those that are installed):
 		    PATH=$here/$out:\$PATH
 		    procstat | threshold --all
 		    man -l man/stormcheck.8
