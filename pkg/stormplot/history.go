@@ -11,7 +11,18 @@ import (
 )
 
 // A pair is whose processes a line of the drawing shows; cells, escaped.
-type pair struct{ host, user, proc string }
+type pair struct {
+	host, user, proc string
+	starts           bool // its numbers are processes started in a minute, not those there
+}
+
+// program returns the name of the line: NAME/m for processes started in a minute.
+func (p pair) program() string {
+	if p.starts {
+		return p.proc + "/m"
+	}
+	return p.proc
+}
 
 // marks are what happened in a piece of time, one bit each, the gravest last.
 type marks uint8
@@ -93,9 +104,11 @@ type history struct {
 	known       map[string]action  // cells of the actions column that were read before
 }
 
+// An action is what a cell of the actions column says.
 type action struct {
 	marks
-	limits
+	limits        // of the count
+	starts limits // of the processes started in a minute
 }
 
 const (
@@ -163,7 +176,7 @@ func (h *history) find(k pair) *series {
 	}
 	s := h.series[k]
 	if s == nil {
-		k = pair{strings.Clone(k.host), strings.Clone(k.user), strings.Clone(k.proc)} // not the whole record
+		k.host, k.user, k.proc = strings.Clone(k.host), strings.Clone(k.user), strings.Clone(k.proc) // not the whole record
 		s = &series{pair: k}
 		h.series[k] = s
 		h.cost += seriesCost + len(k.host) + len(k.user) + len(k.proc)
@@ -300,9 +313,9 @@ func (h *history) ranked() []*series {
 func (h *history) start(p sample) int64 { return int64(p.at)*h.step - h.phase }
 
 // actions returns what an actions cell says. Growth limits have a mark, but no line.
-func (h *history) actions(cell string) (marks, limits) {
+func (h *history) actions(cell string) action {
 	if a, ok := h.known[cell]; ok {
-		return a.marks, a.limits
+		return a
 	}
 	var a action
 	for i, m := range allMarks {
@@ -312,7 +325,7 @@ func (h *history) actions(cell string) (marks, limits) {
 		if limit, due, err := rows.FindAction(cell, m.action); due {
 			a.marks |= m.marks
 			if err == nil {
-				a.limits[i] = uint32(limit.Count)
+				a.limits[i], a.starts[i] = uint32(limit.Count), uint32(limit.Churn)
 			}
 		}
 	}
@@ -320,5 +333,5 @@ func (h *history) actions(cell string) (marks, limits) {
 		clear(h.known)
 	}
 	h.known[strings.Clone(cell)] = a
-	return a.marks, a.limits
+	return a
 }

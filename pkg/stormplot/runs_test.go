@@ -132,7 +132,7 @@ func TestHalfHourZone(t *testing.T) {
 	o := Options{Now: start.Add(48 * time.Hour), Zone: zone, Top: 10, Width: 80}
 	h := newHistory(zone, 10)
 	for i := range 24 {
-		h.add(pair{"moscow", "groucho", "imapd"}, observation{at: start.Add(time.Duration(i) * time.Hour).Unix(), count: uint32(i + 1)})
+		h.add(pair{host: "moscow", user: "groucho", proc: "imapd"}, observation{at: start.Add(time.Duration(i) * time.Hour).Unix(), count: uint32(i + 1)})
 	}
 	c := newChart(o, h, nil, 24)
 	for i, b := range c.lines[0].bars {

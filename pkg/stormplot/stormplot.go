@@ -150,11 +150,17 @@ func (in *input) row(r *rows.Record) {
 		in.history.gap(r.Get(rows.Host), at)
 	case gap:
 	case in.Heat:
-		what.marks, _ = in.history.actions(r.Get(rows.Actions))
+		what.marks = in.history.actions(r.Get(rows.Actions)).marks
 		in.week.add(time.Unix(at, 0).In(in.Zone), what)
 	default:
-		what.marks, what.limits = in.history.actions(r.Get(rows.Actions))
-		in.history.add(pair{r.Get(rows.Host), user, proc}, what)
+		due := in.history.actions(r.Get(rows.Actions))
+		what.marks, what.limits = due.marks, due.limits
+		of := pair{host: r.Get(rows.Host), user: user, proc: proc}
+		in.history.add(of, what)
+		if due.starts != (limits{}) {
+			of.starts = true
+			in.history.add(of, observation{at: at, count: number(r, rows.Started), marks: due.marks, limits: due.starts})
+		}
 	}
 }
 

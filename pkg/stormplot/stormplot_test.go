@@ -393,7 +393,7 @@ func TestManyPairs(t *testing.T) {
 		if i%50_000 == 7 {
 			count = uint32(100 + i)
 		}
-		h.add(pair{"moscow", fmt.Sprint("user", i), "imapd"}, observation{at: o.Now.Unix() - 60, count: count})
+		h.add(pair{host: "moscow", user: fmt.Sprint("user", i), proc: "imapd"}, observation{at: o.Now.Unix() - 60, count: count})
 	}
 	for i, want := range []string{"user150007", "user100007", "user50007", "user7"} {
 		if got := h.ranked()[i].user; got != want {
@@ -412,7 +412,7 @@ func TestUnsorted(t *testing.T) {
 	const n = 200_000
 	for i := range n {
 		at := int64(i * 7919 % n)
-		k, what := pair{"moscow", "groucho", "imapd"}, func(at int64) observation {
+		k, what := pair{host: "moscow", user: "groucho", proc: "imapd"}, func(at int64) observation {
 			return observation{at: o.Now.Unix() - 60*at, count: uint32(at), killed: 1}
 		}
 		h.add(k, what(at))
@@ -480,4 +480,25 @@ func runs(t testing.TB, start time.Time, took func(minute int) bool, minutes int
 		t.Fatal(err)
 	}
 	return path
+}
+
+// A row whose limit of starts was reached has a line for them beside that of its count.
+func TestStartsHaveALineOfTheirOwn(t *testing.T) {
+	o := options(t)
+	in := "time,host,user,uid,proc,count,actions,started\n"
+	for minute := range 30 {
+		at := o.Now.Add(time.Duration(minute-30) * time.Minute).UTC().Format(time.RFC3339)
+		in += at + ",moscow,groucho,,curl,3,alert=200|3000/m," + fmt.Sprint(8700-minute) + "\n"
+		in += at + ",moscow,harpo,,imapd,70,alert=60,12\n"
+	}
+	drawing := drawn(t, o, in)
+	var got []string
+	for line := range strings.Lines(drawing) {
+		if f := strings.Fields(line); f[0] == "groucho" || f[0] == "harpo" {
+			got = append(got, fmt.Sprint(f[0], " ", f[1], " ", f[len(f)-2]))
+		}
+	}
+	if want := "[groucho curl/m 8700 harpo imapd 70 groucho curl 3]"; fmt.Sprint(got) != want {
+		t.Errorf("%s; want %s in\n%s", got, want, drawing)
+	}
 }

@@ -173,7 +173,7 @@ func (c *chart) name(l line) string { return c.shortName(l, math.MaxInt) }
 
 // shortName returns a pair in words, each cut to so many columns.
 func (c *chart) shortName(l line, most int) string {
-	name := clip(shown(l.user, false), most) + " " + clip(shown(l.proc, false), most)
+	name := clip(shown(l.user, false), most) + " " + clip(shown(l.program(), false), most)
 	if c.hosts {
 		name += " on " + clip(shown(l.host, false), most)
 	}

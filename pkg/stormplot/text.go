@@ -85,7 +85,7 @@ func (s *sheet) measure() {
 
 // cells returns user, process and, if there are several, host of a line.
 func (s *sheet) cells(l line) [3]string {
-	cells := [3]string{shown(l.user, s.ASCII), shown(l.proc, s.ASCII)}
+	cells := [3]string{shown(l.user, s.ASCII), shown(l.program(), s.ASCII)}
 	if s.hosts {
 		cells[2] = shown(l.host, s.ASCII)
 	}
