@@ -255,7 +255,7 @@ func churnDay(t testing.TB, seconds, renames int) {
 }
 
 // bits makes a number of few different ones.
-func bits(n int) int { return n * 2654435761 % 5000 }
+func bits(n int) int { return int(uint32(n) * 2654435761 % 5000) }
 
 func TestChurnIsFlat(t *testing.T) { churnDay(t, 200, 1000) }
 
