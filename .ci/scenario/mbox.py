@@ -8,7 +8,7 @@ mbox.py check PATH [KIND=COUNT]...
 
 Scenarios have it as a module, too: PYTHONPATH is the directory of this file.
 """
-import hashlib, imaplib, random, sys
+import hashlib, imaplib, random, sys, time
 
 
 def message(name):
@@ -21,8 +21,15 @@ def message(name):
 
 def login(select=True):
     """returns a session of groucho's at the scenario's Dovecot"""
-    imap = imaplib.IMAP4("127.0.0.1", 10143, timeout=60)
-    imap.login("groucho", "duck")
+    for attempt in range(10):
+        imap = imaplib.IMAP4("127.0.0.1", 10143, timeout=60)
+        try:
+            imap.login("groucho", "duck")
+            break
+        except imaplib.IMAP4.error as refused:  # a busy machine's login may take too long for Dovecot
+            if attempt == 9 or "UNAVAILABLE" not in str(refused):
+                raise
+            time.sleep(1)
     if select:
         imap.select("INBOX")
     return imap
