@@ -92,11 +92,15 @@ func (f *fight) meetOther(c census, p *proc.Process, is func(*storm) bool) {
 	if p.Zombie || p.Kernel || f.isOwn(p) {
 		return
 	}
-	for _, s := range f.byUID[p.UID] {
+	of := f.byUID[p.UID]
+	if len(of) == 0 {
+		return
+	}
+	f.mutex.Lock() // also for is, which looks at what the other worker meets
+	defer f.mutex.Unlock()
+	for _, s := range of {
 		if !s.people && is(s) {
-			f.mutex.Lock()
 			c.add(s, p)
-			f.mutex.Unlock()
 		}
 	}
 }
