@@ -67,7 +67,7 @@ func ByUIDs(uids []uint32) (map[uint32]Account, error) {
 			unknown = append(unknown, query{uid: uid})
 		}
 	}
-	err := lookUp(unknown, func(k query, a Account) { found[k.uid] = a })
+	err := lookUp(unknown, func(q query, a Account) { found[q.uid] = a })
 	return found, errors.Join(fileErr, err)
 }
 

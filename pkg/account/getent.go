@@ -20,15 +20,15 @@ type query struct {
 	uid  uint32
 }
 
-func (k query) String() string {
-	if k.name != "" {
-		return k.name
+func (q query) String() string {
+	if q.name != "" {
+		return q.name
 	}
-	return strconv.FormatUint(uint64(k.uid), 10)
+	return strconv.FormatUint(uint64(q.uid), 10)
 }
 
 // is reports whether an account is an answer for the query.
-func (k query) is(a Account) bool { return a.Name == k.name || k.name == "" && a.UID == k.uid }
+func (q query) is(a Account) bool { return a.Name == q.name || q.name == "" && a.UID == q.uid }
 
 // An answer is what the name service has said of a query: an account, ErrNone, or
 // another error if there was no answer.
@@ -63,11 +63,11 @@ func remembered(queries []query) (answers map[query]answer, unknown []query) {
 	memory.Lock()
 	defer memory.Unlock()
 	answers = map[query]answer{}
-	for _, k := range queries {
-		if a, known := memory.answers[k]; known && a.isFresh() {
-			answers[k] = a
+	for _, q := range queries {
+		if a, known := memory.answers[q]; known && a.isFresh() {
+			answers[q] = a
 		} else {
-			unknown = append(unknown, k)
+			unknown = append(unknown, q)
 		}
 	}
 	return answers, unknown
@@ -79,8 +79,8 @@ func remember(answers map[query]answer) {
 	if len(memory.answers)+len(answers) > mostAnswers || memory.answers == nil {
 		memory.answers = map[query]answer{}
 	}
-	for k, a := range answers {
-		memory.answers[k] = a
+	for q, a := range answers {
+		memory.answers[q] = a
 	}
 }
 
@@ -91,14 +91,14 @@ func lookUp(queries []query, found func(query, Account)) error {
 	asked := ask(unknown)
 	remember(asked)
 	var errs []error
-	for _, k := range queries {
-		a, known := answers[k]
+	for _, q := range queries {
+		a, known := answers[q]
 		if !known {
-			a = asked[k]
+			a = asked[q]
 		}
 		switch {
 		case a.err == nil:
-			found(k, a.Account)
+			found(q, a.Account)
 		case a.err != ErrNone && !slices.ContainsFunc(errs, func(err error) bool { return err.Error() == a.err.Error() }):
 			errs = append(errs, a.err)
 		}
@@ -115,8 +115,8 @@ func ask(queries []query) map[query]answer {
 	answers := map[query]answer{}
 	getent := firstOf(getents)
 	if getent == "" || len(queries) == 0 {
-		for _, k := range queries {
-			answers[k] = answer{err: ErrNone, at: time.Now()}
+		for _, q := range queries {
+			answers[q] = answer{err: ErrNone, at: time.Now()}
 		}
 		return answers
 	}
@@ -164,23 +164,23 @@ func questions(queries []query) (parts [][]query) {
 
 // settle adds an answer to each query of a question.
 func settle(answers map[query]answer, part []query, accounts []Account, err error) {
-	for _, k := range part {
+	for _, q := range part {
 		a := answer{err: err, at: time.Now()}
 		// getent takes digits for a uid: such an answer has another name.
-		if i := slices.IndexFunc(accounts, k.is); i >= 0 {
+		if i := slices.IndexFunc(accounts, q.is); i >= 0 {
 			a.Account, a.err = accounts[i], nil
 		} else if err == nil {
 			a.err = ErrNone
 		}
-		answers[k] = a
+		answers[q] = a
 	}
 }
 
 // question asks getent for queries, all in one call.
 func question(until time.Time, getent string, queries []query) (accounts []Account, err error) {
 	args := []string{"passwd"}
-	for _, k := range queries {
-		args = append(args, k.String())
+	for _, q := range queries {
+		args = append(args, q.String())
 	}
 	out, err := output(until, getent, args...)
 	for line := range strings.Lines(out) {

@@ -6,11 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/internal/testproc"
 	"stormcheck/pkg/proc"
@@ -25,12 +21,9 @@ func TestMain(m *testing.M) {
 	}
 	passwd, getents = dir+"/passwd", []string{dir + "/getent"}
 	if os.Getenv("ACCOUNT_ROOM") == "soon" {
-		testproc.SpareThreads()
-		limit := unix.Rlimit{Cur: 1, Max: 1000}
-		if err := unix.Setrlimit(unix.RLIMIT_NPROC, &limit); err != nil {
+		if err := testproc.LeaveNoRoom(deadline / 4); err != nil {
 			fmt.Println(err)
 		}
-		time.AfterFunc(deadline/4, func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: limit.Max, Max: limit.Max}) })
 	} else {
 		proc.RaisePriority()
 	}
@@ -65,12 +58,8 @@ func TestQuestionInAStorm(t *testing.T) {
 		}
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = append(os.Environ(), "ACCOUNT_DIR="+dir, "ACCOUNT_ROOM="+room, "GORACE=atexit_sleep_ms=0")
-		if room == "soon" && os.Geteuid() == 0 { // whom no limit of processes binds
-			const uid = 60417
-			if err := os.Chown(dir, uid, uid); err != nil {
-				t.Fatal(err)
-			}
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		if room == "soon" {
+			testproc.AsUser(t, cmd, 60417, dir)
 		}
 		out, err := cmd.CombinedOutput()
 		if err != nil || string(out) != want {

@@ -50,7 +50,7 @@ func speaks(t *testing.T, uid uint32, comm, title string) *testproc.Process {
 	return s
 }
 
-// imapTitles returns an account whose titles say for whom a process works.
+// imapTitles returns an account whose titles name the user that a process works for.
 func imapTitles(t *testing.T) (uid uint32, owner account.Account, table *titles.Table) {
 	t.Helper()
 	if uid = uint32(os.Geteuid()); uid == 0 {

@@ -8,11 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/internal/testproc"
@@ -26,14 +23,13 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	BinDir, Conf, RunDir, StateDir = dir, dir+"/stormcheck.conf", dir+"/run", dir
-	testproc.SpareThreads()
-	limit := unix.Rlimit{Cur: 1, Max: 1000}
-	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &limit); err != nil {
+	var span time.Duration
+	if os.Getenv("STORMCHECK_ROOM") == "soon" {
+		span = startPatience / 3
+	}
+	if err := testproc.LeaveNoRoom(span); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)
-	}
-	if os.Getenv("STORMCHECK_ROOM") == "soon" {
-		time.AfterFunc(startPatience/3, func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: limit.Max, Max: limit.Max}) })
 	}
 	filter.Main(App())
 }
@@ -64,13 +60,7 @@ func TestNoSlotForAProcess(t *testing.T) {
 		}
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = append(os.Environ(), "STORMCHECK_DIR="+dir, "STORMCHECK_ROOM="+room, "GORACE=atexit_sleep_ms=0")
-		if os.Geteuid() == 0 { // whom no limit of processes binds
-			const uid = 60416
-			if err := os.Chown(dir, uid, uid); err != nil {
-				t.Fatal(err)
-			}
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
-		}
+		testproc.AsUser(t, cmd, 60416, dir)
 		late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 		defer late.Stop()
 		out, err := cmd.CombinedOutput()
