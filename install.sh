@@ -69,8 +69,9 @@ manifest() {
 		echo "file 644 cmd/stormcheck/completions.fish $PREFIX/share/fish/vendor_completions.d/$tool.fish"
 	done
 	echo "file 644 cmd/stormcheck/completions.zsh $PREFIX/$zsh/_stormcheck"
-	for page in storm.csv storm.limits storm.titles; do
-		echo "file 644 man/$page.5 $PREFIX/share/man/man5/$page.5"
+	for page in man/*.[57]; do
+		section=${page##*.}
+		echo "file 644 $page $PREFIX/share/man/man$section/${page#man/}"
 	done
 	for rules in stormcheck.rules stormcheck-test.rules; do
 		echo "file 644 cmd/stormcheck/$rules $PREFIX/share/stormcheck/$rules"

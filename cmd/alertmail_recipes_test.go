@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The messages that alertmail(8) shows are those that alertmail's tests hold it to.
+// The messages that storm.mail(5) shows are those that alertmail's tests hold it to.
 func TestManMessages(t *testing.T) {
 	for file, text := range map[string]string{"killed": "STORM ALERT", "owner": "Processes of your account"} {
 		mail, err := os.ReadFile("../testdata/mail/" + file + ".txt")
@@ -16,7 +16,7 @@ func TestManMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, body, _ := strings.Cut(string(mail), "\n\n")
-		if shown := recipe(t, "alertmail.8", text) + "\n"; shown != body {
+		if shown := recipe(t, "storm.mail.5", text) + "\n"; shown != body {
 			t.Errorf("the page shows\n%s; want\n%s", shown, body)
 		}
 	}
@@ -40,8 +40,8 @@ func TestAlertmailRecipes(t *testing.T) {
 	for _, line := range submatches(`(?m)^\.Dl (.*)$`, manPage(t, "alertmail.8")) {
 		lines = append(lines, k.place(line))
 	}
-	if shown := len(displays(t, "alertmail.8")); len(lines) != 2 || shown != 6 {
-		t.Fatalf("%d lines and %d displays; want 2, and two messages and 4", len(lines), shown)
+	if shown := len(displays(t, "alertmail.8")); len(lines) != 2 || shown != 4 {
+		t.Fatalf("%d lines and %d displays; want 2 and 4", len(lines), shown)
 	}
 	printed(lines[0], "150 groucho imapd on ", "\nURGENT:\n")
 	printed(lines[1], "To: root,\n ops@example.org\n", "150 groucho imapd on ")

@@ -144,6 +144,26 @@ func TestManColumns(t *testing.T) {
 	}
 }
 
+// What a page refers to is there: a section of its own, or another page of ours.
+func TestManReferences(t *testing.T) {
+	pages, _ := filepath.Glob("../man/*")
+	for _, path := range pages {
+		page := manPage(t, filepath.Base(path))
+		for _, name := range submatches(`(?m)^\.Sx (.*?)(?: [.,;:)]+)?$`, page) {
+			if found, _ := regexp.MatchString(`(?m)^\.S[sh] (\\&)?`+regexp.QuoteMeta(name)+`$`, page); !found {
+				t.Errorf("%s refers to its section %q, which it hasn't", path, name)
+			}
+		}
+		for _, name := range submatches(`(?m)^\.Xr (\S+ [1-8])`, page) {
+			name = strings.Replace(name, " ", ".", 1)
+			tool := func(c command) bool { return strings.HasPrefix(name, c.name) }
+			if _, err := os.Stat("../man/" + name); err != nil && (strings.HasPrefix(name, "storm") || slices.ContainsFunc(commands(), tool)) {
+				t.Errorf("%s refers to %s, which is no page", path, name)
+			}
+		}
+	}
+}
+
 // The settings and their defaults stand in three places: the program, the file that
 // is installed, all of it commented, and the page.
 func TestManSettings(t *testing.T) {
@@ -153,8 +173,8 @@ func TestManSettings(t *testing.T) {
 	}
 	want := stormcheck.Defaults()
 	for place, got := range map[string][]string{
-		"stormcheck.conf": submatches(`(?m)^#([A-Z]+=.*)$`, string(conf)),
-		"stormcheck.8":    submatches(`(?m)^\.It Va (.*)$`, manPage(t, "stormcheck.8")),
+		"stormcheck.conf":   submatches(`(?m)^#([A-Z]+=.*)$`, string(conf)),
+		"stormcheck.conf.5": submatches(`(?m)^\.It Va (.*)$`, manPage(t, "stormcheck.conf.5")),
 	} {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s has %q; stormcheck has %q", place, got, want)

@@ -130,15 +130,18 @@ func recipeStream() string {
 	return strings.Join(rows.Header(rows.AllColumns), ",") + "\n" + recipeRows
 }
 
-// Each recipe of stormcheck(8) is run by one of the tests below.
+// Each recipe of stormcheck(8), stormcheck.conf(5) and stormcheck-recipes(7) is run by one
+// of the tests below.
 func TestStormcheckRecipesAreAllTried(t *testing.T) {
 	tried := []string{"procstat -> threshold"} // the drawing
 	for _, texts := range [][]string{triedCommands, triedSettings, triedFilters, triedLogs, triedPipes} {
 		tried = append(tried, texts...)
 	}
-	for _, display := range displays(t, "stormcheck.8") {
-		if !slices.ContainsFunc(tried, func(text string) bool { return strings.Contains(display, text) }) {
-			t.Errorf("not tried:\n%s", display)
+	for _, page := range []string{"stormcheck.8", "stormcheck.conf.5", "stormcheck-recipes.7"} {
+		for _, display := range displays(t, page) {
+			if !slices.ContainsFunc(tried, func(text string) bool { return strings.Contains(display, text) }) {
+				t.Errorf("%s: not tried:\n%s", page, display)
+			}
 		}
 	}
 }
@@ -184,11 +187,13 @@ var triedSettings = []string{`MAILARCHIVE="--mailbox`, `PROCSTAT="$PROCSTAT --me
 
 // Settings: --check finds nothing wrong with them, and each stage takes its flags.
 func TestStormcheckSettingsRecipes(t *testing.T) {
-	k := newKitchen(t, "stormcheck.8")
+	k := newKitchen(t, "stormcheck.conf.5")
 	k.write("bin/daytime", "#!/bin/sh\nexec cat\n")
 	k.write("bin/duty", "#!/bin/sh\nexec cat\n")
-	settings := []string{k.line("ALERTMAIL="), k.line(`FILTERS="daytime`), k.line(`FILTERS="mailarchive`)}
-	for _, text := range triedSettings {
+	settings := []string{k.line(`ALERTMAIL="$ALERTMAIL --page`), k.line(`ALERTMAIL="$ALERTMAIL --owner`), k.recipe(triedSettings[0])}
+	k.page = "stormcheck-recipes.7"
+	settings = append(settings, k.line(`FILTERS="daytime`), k.line(`FILTERS="mailarchive`))
+	for _, text := range triedSettings[1:] {
 		settings = append(settings, k.recipe(text))
 	}
 	for _, text := range settings {
@@ -216,7 +221,7 @@ var triedFilters = []string{"# daytime -", "# duty -", "# spare -"}
 // Filters of one's own: all rows pass, and the hour decides.
 func TestStormcheckFilterRecipes(t *testing.T) {
 	needs(t, "awk", "sh")
-	k := newKitchen(t, "stormcheck.8")
+	k := newKitchen(t, "stormcheck-recipes.7")
 	k.write("bin/date", "#!/bin/sh\ncat "+k.dir+"/hour\n")
 	daytime := k.recipe(triedFilters[0])
 	k.write("hour", "08\n")
@@ -250,7 +255,7 @@ var triedLogs = []string{"most[$3", "mlr --icsv", "sqlite3 :memory:"}
 
 // The logs, read by others.
 func TestStormcheckLogRecipes(t *testing.T) {
-	k := newKitchen(t, "stormcheck.8")
+	k := newKitchen(t, "stormcheck-recipes.7")
 	log := recipeStream() + strings.Replace(recipeRows, "imapd,404", "imapd,150", 1)
 	today := strings.ReplaceAll(log, "2000-04-25", time.Now().UTC().Format(time.DateOnly))
 	k.write("state/log.csv", today+strings.ReplaceAll(recipeRows, "404", "999"))
@@ -275,7 +280,7 @@ var triedPipes = []string{"# storm -", "# stormfleet -"}
 // doesn't answer.
 func TestStormcheckPipeRecipes(t *testing.T) {
 	needs(t, "sh", "flock", "timeout", "xargs")
-	k := newKitchen(t, "stormcheck.8")
+	k := newKitchen(t, "stormcheck-recipes.7")
 	k.processes()
 	k.write("bin/storm", k.recipe(triedPipes[0]))
 	crontab := strings.TrimPrefix(k.line("* * * * * root flock"), "* * * * * root ")
