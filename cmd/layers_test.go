@@ -23,6 +23,7 @@ func TestLayers(t *testing.T) {
 		"filter":  {"rows", "trusted"},
 		"titles":  {"account", "rows", "table", "trusted"},
 		"pause":   {"trusted", "table", "rows"},
+		"thaw":    {"proc", "trusted"},
 	}
 	only := map[string][]string{
 		"github.com/gocarina/gocsv":  {"rows"},

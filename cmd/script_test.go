@@ -21,6 +21,7 @@ import (
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/stormcheck"
 	"stormcheck/pkg/syslog"
+	"stormcheck/pkg/thaw"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
@@ -41,6 +42,7 @@ func TestMain(m *testing.M) {
 	for _, app := range tools {
 		commands[app().Name] = func() { filter.Main(app()) }
 	}
+	thaw.Dir = os.Getenv("WORK") + "/run"
 	commands["stormcheck"] = func() {
 		placeStormcheck()
 		filter.Main(stormcheck.App())

@@ -16,6 +16,7 @@ func (f *fight) run() {
 	if len(f.storms) == 0 {
 		return
 	}
+	defer f.closeList()
 	f.writeEvidence()
 	for _, s := range f.storms {
 		f.keepAudit(s)

@@ -22,6 +22,7 @@ var freezeMost = 5 * time.Second
 // how many it found last.
 func (f *fight) freeze() (fresh int, err error) {
 	begin := time.Now()
+	f.keepList()
 	for again := false; ; again = true {
 		fresh, _ = f.stop()
 		took := time.Since(begin)
@@ -80,6 +81,9 @@ func (f *fight) stopOne(s *storm, p *process, who *proc.Identity, fresh, there *
 		there.Add(-1)
 	case who.Kernel || !who.Leader || string(who.Comm) != p.comm.name: // it isn't what the sweep saw
 	default:
+		if who.State != 'T' { // else another has stopped it
+			f.list.Stops(p.pid, p.start)
+		}
 		if p.got(stopSignal, h.Signal(stopSignal)); p.stage == frozen {
 			fresh.Add(1)
 		}

@@ -71,9 +71,11 @@ func (f *fight) send(sig Signal) {
 		}
 		switch p.refuse(f.refusal(s, p, h, who)); {
 		case p.claim != ours:
-			_ = h.Signal(resumeSignal) // it may have got there while it was being stopped
+			_ = f.resume(p, h) // it may have got there while it was being stopped
 			p.stage = seen
-		case sig == resumeSignal || !p.titled() || p.confirmed:
+		case sig == resumeSignal:
+			p.got(sig, f.resume(p, h))
+		case !p.titled() || p.confirmed:
 			p.got(sig, h.Signal(sig))
 		}
 		h.Close()

@@ -41,6 +41,10 @@ func play(role string) {
 		Prepare(os.Args)
 		filter.Main(App())
 	}
+	if role == "freezer" {
+		freezeAndWait(name)
+		return
+	}
 	testproc.Rename(name)
 	switch role {
 	case "stubborn":

@@ -8,6 +8,7 @@ import (
 
 	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
+	"stormcheck/pkg/thaw"
 )
 
 // A fight ends some storms together. It freezes all of them first: a stopped process
@@ -15,9 +16,9 @@ import (
 // while a killed one frees a slot for the next.
 //
 // From the first STOP to the last KILL it does nothing that could wait for another
-// process: it starts no process and no thread, writes nothing, waits for no lock, and
-// works in memory that it has. It makes an exception for titles alone, of processes
-// that have stopped.
+// process: it starts no process and no thread, waits for no lock, works in memory that it
+// has, and writes nothing but its list, for which there is room. It makes an exception
+// for titles alone, of processes that have stopped.
 type fight struct {
 	*killer
 	lookout
@@ -29,7 +30,8 @@ type fight struct {
 	rootless []*storm            // whose accounts may have subordinate uids
 	mutex    sync.Mutex
 	visit    func(int, *proc.Process)
-	began    time.Time // when it was ready to freeze what it kills
+	began    time.Time  // when it was ready to freeze what it kills
+	list     *thaw.List // of what is stopped
 	killing  bool
 	stuck    bool // one that was killed hasn't gone in time
 	unbound  bool // the kernel keeps no processor time for others
@@ -115,6 +117,36 @@ func (f *fight) begin(s *storm) bool {
 		return nil
 	})
 	return false
+}
+
+// keepList begins the list of what is stopped, by which the next run resumes it if
+// killstorm dies.
+func (f *fight) keepList() {
+	if f.list != nil {
+		return
+	}
+	room := 0
+	for _, s := range f.storms {
+		room += cap(s.processes)
+	}
+	f.list = thaw.New(room)
+}
+
+// closeList removes the list, or leaves it to the next run if a process has stayed
+// stopped.
+func (f *fight) closeList() {
+	if f.anyFrozen() {
+		f.list.Close()
+	} else {
+		f.list.Remove()
+	}
+}
+
+// resume resumes a process.
+func (f *fight) resume(p *process, h proc.Handle) error {
+	err := h.Signal(resumeSignal)
+	f.list.Resumed(p.pid, p.start)
+	return err
 }
 
 // over reports whether it is time to stop.

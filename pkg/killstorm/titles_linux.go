@@ -97,7 +97,7 @@ func (f *fight) release(which func(*process) bool) {
 			p.missed(err)
 			return
 		}
-		p.got(resumeSignal, h.Signal(resumeSignal))
+		p.got(resumeSignal, f.resume(p, h))
 		h.Close()
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
 	"stormcheck/pkg/syslog"
+	"stormcheck/pkg/thaw"
 	"stormcheck/pkg/trusted"
 )
 
@@ -185,11 +186,23 @@ func (r *runner) once() int {
 	m.in.Close()
 	w.until(m.ended())
 	w.until(c.ended())
+	r.thaw()
 	if c.tapped != nil {
 		<-c.tapped
 		seen.print(os.Stdout, relay.rows)
 	}
 	return max(r.status(c, m), w.status())
+}
+
+// thaw resumes what a killstorm has left stopped that was killed itself. It comes after
+// this run's killstorm, which may still end some of it.
+func (r *runner) thaw() {
+	if r.dry {
+		return
+	}
+	if n := thaw.Resume(); n > 0 {
+		r.say("killstorm was killed and left processes stopped: resumed %d", n)
+	}
 }
 
 // A mail is alertmail with its input.

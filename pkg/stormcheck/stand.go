@@ -57,7 +57,7 @@ func (r *runner) stand() int {
 	s := &standing{runner: r, prepared: make(chan replacement, 1), kill: time.NewTimer(KillAfter), seen: r.brake}
 	s.kill.Stop()
 	s.mail = r.startMail()
-	s.relay = &relay{out: s.mail.in, beat: func() { mark(heartbeatPath()) }, end: s.addTrouble}
+	s.relay = &relay{out: s.mail.in, beat: func() { mark(heartbeatPath()); r.thaw() }, end: s.addTrouble}
 	counted := newLedger(r.counts.row)
 	defer counted.Close()
 	s.relay.tap = counted
@@ -335,6 +335,7 @@ func (s *standing) finish() int {
 			w.until(next.chain.ended())
 		}
 	}
+	s.thaw()
 	s.stopped = ""
 	return max(s.status(s.chain, s.mail), w.status())
 }
