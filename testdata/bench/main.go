@@ -24,16 +24,17 @@ import (
 )
 
 var benchmarks = map[string]func(){
-	"procstat":  procstat.Main,
-	"threshold": threshold.Main,
-	"kill":      kill.Main,
-	"cron":      kill.Cron,
-	"archive":   archive.Main,
-	"churn":     churn.Main,
-	"context":   context.Main,
-	"fleet":     fleet.Main,
-	"plot":      plot.Main,
-	"titles":    titles.Main,
+	"procstat":   procstat.Main,
+	"threshold":  threshold.Main,
+	"kill":       kill.Main,
+	"cron":       kill.Cron,
+	"many-cores": kill.ManyCores,
+	"archive":    archive.Main,
+	"churn":      churn.Main,
+	"context":    context.Main,
+	"fleet":      fleet.Main,
+	"plot":       plot.Main,
+	"titles":     titles.Main,
 }
 
 func main() {

@@ -42,12 +42,13 @@ ALERTMAIL="$ALERTMAIL --sendmail DIR/mailer"
 // Cron runs the benchmark cron: what is in checks beside each other, on a quiet machine
 // and in the storms of the benchmark kill, whose arguments it takes.
 func Cron() {
+	b := benchmark{storms, checks}
 	if len(os.Args) == 4 && os.Args[1] == "run" {
 		timing.Check(forget("."))
-		timing.Check(inside(checks))
+		timing.Check(b.inside())
 		return
 	}
-	timing.Check(outside(checks, prepare, "storm", "stormcheck", "procstat", "threshold", "mailarchive", "killstorm", "alertmail"))
+	timing.Check(b.outside(prepare, "storm", "stormcheck", "procstat", "threshold", "mailarchive", "killstorm", "alertmail"))
 }
 
 func prepare(dir string) error {

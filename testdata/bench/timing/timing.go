@@ -23,18 +23,33 @@ func Check(err error) {
 // settings (stormcheck.conf) and what it writes (state) in that directory.
 func Build(dir string, names ...string) error {
 	for _, name := range names {
-		args := []string{"go", "build", "-o", dir + "/" + name, "./testdata/bench/" + name}
+		var err error
 		switch {
 		case exists("cmd/" + name):
-			args = []string{"go", "build", "-ldflags", "-s -w" + places(dir), "-tags", "urfave_cli_no_docs", "-o", dir + "/" + name, "./cmd/" + name}
+			err = Run("go", "build", "-ldflags", "-s -w"+places(dir), "-tags", "urfave_cli_no_docs", "-o", dir+"/"+name, "./cmd/"+name)
 		case exists("testdata/bench/c/" + name + ".c"):
-			args = []string{"cc", "-O2", "-o", dir + "/" + name, "testdata/bench/c/" + name + ".c"}
+			err = Compile(dir, name)
+		default:
+			err = Run("go", "build", "-o", dir+"/"+name, "./testdata/bench/"+name)
 		}
-		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%v: %w: %s", args, err, out)
+		if err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// Compile makes a program of those in C, with more flags.
+func Compile(dir, name string, flags ...string) error {
+	return Run(append([]string{"cc", "-O2", "-o", dir + "/" + name, "testdata/bench/c/" + name + ".c"}, flags...)...)
+}
+
+// Run runs a command, without cgo if it is a build. Its output is part of its error.
+func Run(args ...string) error {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w: %s", args, err, out)
 	}
 	return nil
 }
