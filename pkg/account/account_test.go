@@ -72,6 +72,8 @@ done
 exit $status`
 
 func TestByUIDs(t *testing.T) {
+	defer func(before time.Duration) { deadline = before }(deadline)
+	deadline = time.Minute // a busy machine is no silent name service
 	services(t, file, `echo "$*" >>"${0%/*}/asked"
 `+ldap)
 	got, err := ByUIDs([]uint32{0, 1004, 2000, 3000, 5000, 4294967294})
@@ -85,14 +87,14 @@ func TestByUIDs(t *testing.T) {
 	if !maps.Equal(got, want) || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if asked := asked(); !slices.Equal(asked, []string{"passwd 2000", "passwd 3000", "passwd 5000"}) { // only for what isn't in the file
+	if asked := asked(); !slices.Equal(asked, []string{"passwd 2000 3000 5000"}) { // only for what isn't in the file, and in one question
 		t.Errorf("asked %q", asked)
 	}
-	if again, err := ByUIDs([]uint32{5000, 2000}); len(again) != 1 || err != nil || len(asked()) != 3 {
+	if again, err := ByUIDs([]uint32{5000, 2000}); len(again) != 1 || err != nil || len(asked()) != 1 {
 		t.Errorf("again: %v, %v, asked %q", again, err, asked())
 	}
 	forgotten(answerLasts)
-	if again, err := ByUIDs([]uint32{5000, 2000}); len(again) != 1 || err != nil || len(asked()) != 5 {
+	if again, err := ByUIDs([]uint32{5000, 2000}); len(again) != 1 || err != nil || len(asked()) != 2 {
 		t.Errorf("a minute later: %v, %v, asked %q", again, err, asked())
 	}
 }

@@ -106,11 +106,20 @@ func lookUp(queries []query, found func(query, Account)) error {
 	return errors.Join(errs...)
 }
 
-// lanes is how many questions are asked at once.
-const lanes = 4
+// How many questions are asked at once, and how many queries a question has at most: far
+// fewer than arguments would fit.
+const (
+	lanes = 4
+	most  = 1000
+)
 
 // ask asks getent for queries and returns an answer to each. Without a getent there are no
 // NSS modules either (the C library brings both): /etc/passwd was all.
+//
+// One question with all queries takes the least time. But getent asks for one key after the
+// other, and if it runs out of time, what it has found may be lost: a key that the name
+// service is slow to answer takes the time of all others. So queries that have no answer
+// within an eighth of the deadline are asked for apart.
 func ask(queries []query) map[query]answer {
 	answers := map[query]answer{}
 	getent := firstOf(getents)
@@ -120,51 +129,59 @@ func ask(queries []query) map[query]answer {
 		}
 		return answers
 	}
-	until := time.Now().Add(deadline)
+	begun := time.Now()
+	if len(queries) > 1 {
+		askInLanes(getent, slices.Collect(slices.Chunk(queries, most)), begun.Add(deadline/8), answers)
+		queries = slices.DeleteFunc(slices.Clone(queries), func(q query) bool { return !errors.Is(answers[q].err, errSilent) })
+	}
+	askInLanes(getent, apart(queries), begun.Add(deadline), answers)
+	return answers
+}
+
+// apart divides queries into questions. The first queries, which matter most, have a
+// question each.
+func apart(queries []query) (questions [][]query) {
+	const alone = 16
+	for size := 1; len(queries) > 0; {
+		n := min(size, len(queries))
+		questions, queries = append(questions, queries[:n]), queries[n:]
+		if len(questions) >= alone {
+			size = min(max(2*size, alone), most)
+		}
+	}
+	return questions
+}
+
+// askInLanes asks questions, several at once, and adds an answer to each of their queries.
+// until is when the time of all is over.
+func askInLanes(getent string, questions [][]query, until time.Time, answers map[query]answer) {
 	waiting := make(chan []query)
 	var (
 		mutex sync.Mutex
 		all   sync.WaitGroup
 	)
-	parts := questions(queries)
-	for range min(lanes, len(parts)) {
+	for range min(lanes, len(questions)) {
 		all.Add(1)
 		go func() {
 			defer all.Done()
-			for part := range waiting {
-				accounts, err := question(until, getent, part)
+			for queries := range waiting {
+				accounts, err := question(until, getent, queries)
 				mutex.Lock()
-				settle(answers, part, accounts, err)
+				settle(answers, queries, accounts, err)
 				mutex.Unlock()
 			}
 		}()
 	}
-	for _, part := range parts {
-		waiting <- part
+	for _, queries := range questions {
+		waiting <- queries
 	}
 	close(waiting)
 	all.Wait()
-	return answers
-}
-
-// questions divides queries into questions. getent asks for one after the other, and
-// when it is out of time what it has found may be lost. So the first queries, which matter
-// most, have a question each: none that the service is slow to answer delays theirs.
-func questions(queries []query) (parts [][]query) {
-	const alone, most = 16, 1000 // far below the limit of arguments
-	for size := 1; len(queries) > 0; {
-		n := min(size, len(queries))
-		parts, queries = append(parts, queries[:n]), queries[n:]
-		if len(parts) >= alone {
-			size = min(max(2*size, alone), most)
-		}
-	}
-	return parts
 }
 
 // settle adds an answer to each query of a question.
-func settle(answers map[query]answer, part []query, accounts []Account, err error) {
-	for _, q := range part {
+func settle(answers map[query]answer, queries []query, accounts []Account, err error) {
+	for _, q := range queries {
 		a := answer{err: err, at: time.Now()}
 		// getent takes digits for a uid: such an answer has another name.
 		if i := slices.IndexFunc(accounts, q.is); i >= 0 {
@@ -175,6 +192,13 @@ func settle(answers map[query]answer, part []query, accounts []Account, err erro
 		answers[q] = a
 	}
 }
+
+// errSilent is the error of a query that had no answer in time.
+var errSilent = silence{}
+
+type silence struct{}
+
+func (silence) Error() string { return fmt.Sprintf("name service: no answer within %s", deadline) }
 
 // question asks getent for queries, all in one call.
 func question(until time.Time, getent string, queries []query) (accounts []Account, err error) {
@@ -191,7 +215,7 @@ func question(until time.Time, getent string, queries []query) (accounts []Accou
 	var exit *exec.ExitError
 	switch {
 	case errors.Is(err, child.ErrLate) || errors.Is(err, child.ErrStuck):
-		err = fmt.Errorf("name service: no answer within %s", deadline)
+		err = errSilent
 	case errors.As(err, &exit) && exit.ExitCode() == 2: // getent(1): a key isn't there
 		err = nil
 	case err != nil:
@@ -210,7 +234,7 @@ func idOf(name string) (uint32, error) {
 	var exit *exec.ExitError
 	switch {
 	case errors.Is(err, child.ErrLate) || errors.Is(err, child.ErrStuck):
-		return 0, fmt.Errorf("name service: no answer within %s", deadline)
+		return 0, errSilent
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
 		return 0, ErrNone
 	case err != nil:
