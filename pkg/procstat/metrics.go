@@ -23,8 +23,8 @@ func (c *census) byComm() map[key]int64 {
 	for k, t := range c.counts {
 		counts[k] = t.count
 	}
-	for i := range c.titled {
-		counts[key{uid: c.titled[i].UID, name: c.titled[i].comm}]++
+	for k, group := range c.groups {
+		counts[k] += int64(group.size)
 	}
 	return counts
 }

@@ -57,10 +57,10 @@ type tally struct {
 	count, zombies, recent int64
 	oldest                 uint64 // the smallest Process.Start
 	parents                parents
-	comm                   string // of the processes, unless the tally is a sum
-	titled                 bool   // their titles are read: they aren't counted before
-	subordinate            bool   // their uid is some account's for its containers
-	untimed                bool   // by a title: what was started isn't known by user or program
+	comm                   string       // of the processes, unless the tally is a sum
+	group                  *titledGroup // whose titles are read, so that they aren't counted before; nil: they are
+	subordinate            bool         // their uid is some account's for its containers
+	untimed                bool         // by a title: what was started isn't known by user or program
 	started                startedCount
 }
 
@@ -142,7 +142,7 @@ func (o Options) snapshot() (scan, error) {
 		return scan{}, err
 	}
 	defer table.Close()
-	return o.fromTable(table, &speakers{titles: o.Titles, report: o.Report}, account.ByUIDs)
+	return o.fromTable(table, &titleReader{titles: o.Titles, report: o.Report}, account.ByUIDs)
 }
 
 // finish puts what was found in a scan of all so many processes, begun at start, in
@@ -163,13 +163,13 @@ func (o Options) finish(start time.Time, all int64, found []rows.Row) scan {
 	return scan{rows: found, all: all, start: start, took: max(0, o.Now().Sub(start))}
 }
 
-// fromTable counts the processes of this machine, those of speakers by their titles.
+// fromTable counts the processes of this machine, some by what titles finds in their titles.
 // names is asked for the accounts of those that become rows.
-func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) (map[uint32]account.Account, error)) (scan, error) {
+func (o Options) fromTable(table *proc.Table, titles *titleReader, names func([]uint32) (map[uint32]account.Account, error)) (scan, error) {
 	start := o.Now()
-	s.resolve(start)
+	titles.resolve(start)
 	now, boot := proc.Now(), proc.Boot()
-	c, err := count(table, s.titles, newContainers(table, o.Report), now)
+	c, err := count(table, titles.titles, newContainers(table, o.Report), now)
 	if err != nil {
 		return scan{}, err
 	}
@@ -177,7 +177,7 @@ func (o Options) fromTable(table *proc.Table, s *speakers, names func([]uint32) 
 	if o.Metrics != "" {
 		byComm = largest(c.byComm())
 	}
-	s.part(table, c, now, names)
+	titles.count(table, c, now, names)
 	if o.churn != nil {
 		c.addStarted(o.churn.started(o.Report))
 	}
@@ -264,8 +264,9 @@ func addTotals(counts map[key]*tally) {
 // A census is what a scan has found.
 type census struct {
 	counts    map[key]*tally
-	titled    []speaker    // those whose titles may say more: not counted yet
-	seen      [][]sighting // all, by worker
+	titled    titled
+	groups    map[key]*titledGroup // of titled
+	seen      [][]sighting         // all, by worker
 	contained containedCount
 }
 
@@ -279,26 +280,30 @@ type sighting struct {
 func count(table *proc.Table, says *titles.Table, in containers, now uint64) (*census, error) {
 	parts := make([]census, proc.Workers())
 	seen := make([][]sighting, proc.Workers())
+	groups := titledGroups{byKey: map[key]*titledGroup{}}
 	for i := range parts {
 		parts[i].counts = map[key]*tally{}
 	}
 	err := table.Scan(func(worker int, p *proc.Process) {
 		part := &parts[worker]
 		if p.Kernel {
-			seen[worker] = append(seen[worker], sighting{p.PID, &tally{comm: string(p.Comm)}})
+			seen[worker] = append(doubled(seen[worker]), sighting{p.PID, &tally{comm: string(p.Comm)}})
 			return
 		}
 		t := part.counts[key{uid: p.UID, name: string(p.Comm)}] // the compiler makes no copy for this
 		if t == nil {
 			k := key{uid: p.UID, name: string(p.Comm)}
-			t = &tally{comm: k.name, titled: says.Concerns(k.uid, k.proc()), subordinate: in.ranges.Holds(k.uid)}
+			t = &tally{comm: k.name, subordinate: in.ranges.Holds(k.uid)}
+			if says.Concerns(k.uid, k.proc()) {
+				t.group = groups.of(k)
+			}
 			part.counts[k] = t
 		}
-		seen[worker] = append(seen[worker], sighting{p.PID, t})
+		seen[worker] = append(doubled(seen[worker]), sighting{p.PID, t})
 		switch {
 		case t.subordinate && part.contained.add(in, p, t, now):
-		case t.titled:
-			part.titled = append(part.titled, newSpeaker(t.comm, p))
+		case t.group != nil:
+			part.titled.add(p, t.group)
 		default:
 			t.addProcess(p, now)
 		}
@@ -307,9 +312,10 @@ func count(table *proc.Table, says *titles.Table, in containers, now uint64) (*c
 		return nil, err
 	}
 	total := parts[0]
-	total.seen = seen
+	total.seen, total.groups = seen, groups.byKey
 	for _, part := range parts[1:] {
-		total.titled = append(total.titled, part.titled...)
+		total.titled.processes = append(total.titled.processes, part.titled.processes...)
+		total.titled.groups = append(total.titled.groups, part.titled.groups...)
 		for k, t := range part.counts {
 			if sum := total.counts[k]; sum != nil {
 				sum.add(t)
@@ -321,7 +327,10 @@ func count(table *proc.Table, says *titles.Table, in containers, now uint64) (*c
 	for i := range parts {
 		parts[i].contained.attribute(in, total.counts)
 	}
-	maps.DeleteFunc(total.counts, func(_ key, t *tally) bool { return t.count == 0 && !t.titled })
+	for _, group := range total.titled.groups {
+		group.size++
+	}
+	maps.DeleteFunc(total.counts, func(_ key, t *tally) bool { return t.count == 0 && t.group == nil })
 	if len(total.counts) == 0 {
 		return nil, errors.New("/proc: no process to be seen, not even this one")
 	}

@@ -507,7 +507,7 @@ func TestNames(t *testing.T) {
 	o := Options{Min: 1, Now: time.Now, Report: func(err error) { reports = append(reports, err.Error()) }}
 	silent := errors.New("no answer")
 	asked := 0
-	found, err := o.fromTable(table, &speakers{}, func(uids []uint32) (map[uint32]account.Account, error) {
+	found, err := o.fromTable(table, &titleReader{}, func(uids []uint32) (map[uint32]account.Account, error) {
 		asked++
 		return nil, silent
 	})
@@ -519,7 +519,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("user %q of uid %s", row.User, row.UID)
 		}
 	}
-	found, _ = o.fromTable(table, &speakers{}, func(uids []uint32) (map[uint32]account.Account, error) {
+	found, _ = o.fromTable(table, &titleReader{}, func(uids []uint32) (map[uint32]account.Account, error) {
 		all := map[uint32]account.Account{}
 		for _, uid := range uids {
 			all[uid] = account.Account{Name: "a,b", UID: uid}
@@ -535,7 +535,7 @@ func TestNames(t *testing.T) {
 		seen[pair] = true
 	}
 	o.Min = 1 << 30
-	if _, err := o.fromTable(table, &speakers{}, func(uids []uint32) (map[uint32]account.Account, error) {
+	if _, err := o.fromTable(table, &titleReader{}, func(uids []uint32) (map[uint32]account.Account, error) {
 		if len(uids) > 0 {
 			t.Errorf("asked for %v, of which no row is printed", uids)
 		}

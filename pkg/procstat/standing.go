@@ -26,7 +26,7 @@ func Stand(ctx context.Context, o Options, every time.Duration, out io.Writer) e
 	defer table.Close()
 	w := rows.NewWriter(out)
 	names := nameCache{now: o.Now}
-	speakers := &speakers{titles: o.Titles, report: onChange(o.Report)}
+	titles := &titleReader{titles: o.Titles, report: onChange(o.Report)}
 	o.Report, o.Warn = onChange(o.Report), onChange(o.Warn)
 	if o.Churn {
 		if o.churn, err = newChurn(table, churnRoom); err != nil {
@@ -43,7 +43,7 @@ func Stand(ctx context.Context, o Options, every time.Duration, out io.Writer) e
 			o.Host = o.NodeName()
 			export.Host = o.Host
 		}
-		found, err := o.fromTable(table, speakers, names.byUIDs)
+		found, err := o.fromTable(table, titles, names.byUIDs)
 		if err != nil {
 			return err
 		}

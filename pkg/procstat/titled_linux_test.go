@@ -52,7 +52,7 @@ func TestTitlesAreNoLabelsOfMetrics(t *testing.T) {
 			late = nil
 			o.Report = func(err error) { late = err } // a title or a name was not there in time
 			var err error
-			if found, err = o.fromTable(processes, &speakers{titles: table, report: o.Report}, account.ByUIDs); err != nil {
+			if found, err = o.fromTable(processes, &titleReader{titles: table, report: o.Report}, account.ByUIDs); err != nil {
 				t.Fatal(err)
 			}
 			if late != nil && time.Now().After(deadline) {
@@ -87,7 +87,7 @@ func TestTitlesNotInTime(t *testing.T) {
 			var reports []string
 			report := func(err error) { reports = append(reports, err.Error()) }
 			o := Options{Min: 1, Now: time.Now, Titles: table, Report: report}
-			found, err := o.fromTable(processes, &speakers{titles: table, report: report}, account.ByUIDs)
+			found, err := o.fromTable(processes, &titleReader{titles: table, report: report}, account.ByUIDs)
 			if err != nil {
 				t.Fatal(err)
 			}
