@@ -374,7 +374,7 @@ func (p *parser) carriageReturn() string {
 		return repeatedReturn
 	}
 	p.returns = true
-	return `a carriage return ends the line, and the same in each line that has one: remove them with sed -i 's/\r$//' ` + p.path
+	return `the line ends in a carriage return: remove them all with sed -i 's/\r$//' ` + p.path
 }
 
 // behind looks at what follows a value on its line: nothing, a comment, or another
@@ -389,7 +389,7 @@ func (p *parser) behind(name string, v value) string {
 	case rest == "" || rest[0] == '#' && p.at > blank || isAssignment(rest):
 		return ""
 	case v.text == "":
-		return fmt.Sprintf("blank behind =: write %s=%s", name, quoted(rest))
+		return fmt.Sprintf("blank after =: write %s=%s", name, quoted(rest))
 	}
 	return fmt.Sprintf("a value with blanks needs quotes: write %s=%s", name, quoted(v.text+" "+rest))
 }
@@ -444,10 +444,7 @@ func unfit(name, text string) string {
 	case name == "PATH":
 		return ""
 	case name == "KILL" && text != "yes" && text != "no":
-		if lower := strings.ToLower(text); lower == "yes" || lower == "no" {
-			return fmt.Sprintf("KILL=%s: write KILL=%s", text, lower)
-		}
-		return fmt.Sprintf("KILL=%s: neither yes nor no", text)
+		return fmt.Sprintf("KILL=%s: yes or no, in small letters", text)
 	}
 	if name == "FILTERS" {
 		return unfitFilters(text)
