@@ -79,4 +79,8 @@ func TestPlotRecipes(t *testing.T) {
 	if shown := len(displays(t, "stormplot.8")); shown != 7 {
 		t.Errorf("%d displays; want a drawing, and six recipes that are tested here", shown)
 	}
+	night, err := os.ReadFile("../pkg/stormplot/testdata/night.ascii.txt")
+	if shown := recipe(t, "stormplot.8", "a bar is") + "\n"; err != nil || shown != string(night) {
+		t.Errorf("the page shows\n%s; stormplot draws (%v)\n%s", shown, err, night)
+	}
 }

@@ -1,9 +1,13 @@
 package cmd_test
 
 import (
+	"bufio"
+	"errors"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -133,7 +137,7 @@ func recipeStream() string {
 // Each recipe of stormcheck(8), stormcheck.conf(5) and stormcheck-recipes(7) is run by one
 // of the tests below.
 func TestStormcheckRecipesAreAllTried(t *testing.T) {
-	tried := []string{"procstat -> threshold"} // the drawing
+	tried := []string{"procstat -> threshold", "# stormcheck --status", "# stormcheck --end"} // a drawing, and samples
 	for _, texts := range [][]string{triedCommands, triedSettings, triedFilters, triedLogs, triedPipes} {
 		tried = append(tried, texts...)
 	}
@@ -146,7 +150,7 @@ func TestStormcheckRecipesAreAllTried(t *testing.T) {
 	}
 }
 
-var triedCommands = []string{"stormcheck --check", "stormcheck --status", "00-off.csv", "systemctl"}
+var triedCommands = []string{"stormcheck --check", "stormcheck --pause", "00-off.csv", "systemctl"}
 
 // What is typed on a terminal: no command is a usage error.
 func TestStormcheckCommandRecipes(t *testing.T) {
@@ -155,10 +159,8 @@ func TestStormcheckCommandRecipes(t *testing.T) {
 	if err := os.Chmod(k.dir+"/stormcheck.conf", 0o600); err != nil {
 		t.Fatal(err)
 	}
-	commands := k.recipe(triedCommands[0]) + "\n" + k.recipe(triedCommands[1]) + "\n" + k.line("stormcheck --pause")
-	for _, command := range strings.Split(commands, "\n") {
-		// Nobody can be asked here, and nothing is ended.
-		out, err := k.run(strings.Replace(command, "--end", "-n --end", 1)+"; [ $? -ne 2 ]", "")
+	for _, command := range strings.Split(k.recipe(triedCommands[0])+"\n"+k.recipe(triedCommands[1]), "\n") {
+		out, err := k.run(command+"; [ $? -ne 2 ]", "")
 		if err != nil || strings.Contains(out, "usage:") {
 			t.Errorf("%s: %v: %s", command, err, out)
 		}
@@ -301,4 +303,69 @@ func TestStormcheckPipeRecipes(t *testing.T) {
 	}
 	k.has("mail", "150 groucho imapd on mail2", "stormcheck on mail3 is not working: ssh: no answer")
 	k.has("state/fleet.csv", "mail2")
+}
+
+// The output that stormcheck(8) shows of --status and --end is theirs, but for the times
+// and for the name and the number of the processes.
+func TestStormcheckSamples(t *testing.T) {
+	needs(t, "script", "setsid")
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: changes uid")
+	}
+	k := newKitchen(t, "stormcheck.8")
+	t.Setenv("TZ", "America/Chicago")
+	sample := func(command string) string {
+		text := strings.ReplaceAll(recipe(t, k.page, "# stormcheck "+command), ";\n     ", "; ")
+		_, output, _ := strings.Cut(text, "\n")
+		return strings.ReplaceAll(output, "/var/lib/stormcheck", k.dir)
+	}
+	conf := func(text string) {
+		t.Helper()
+		k.write("stormcheck.conf", text)
+		if err := os.Chmod(k.dir+"/stormcheck.conf", 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same := func(got, want string, masks ...string) {
+		t.Helper()
+		got = strings.ReplaceAll(got, "\r", "")
+		for i := 0; i < len(masks); i += 2 {
+			got = regexp.MustCompile(masks[i]).ReplaceAllString(got, masks[i+1])
+		}
+		if got = strings.TrimSpace(got); got != want {
+			t.Errorf("prints\n%s\nand the page shows\n%s", got, want)
+		}
+	}
+
+	conf("KILL=yes\nTO=\nPROCSTAT=\"--min 100000\"\nALERTMAIL=\"--log " + k.dir + "/state/done.csv\"\n")
+	if out, err := k.run("stormcheck", ""); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	k.write("state/done.csv", strings.Join(rows.Header(rows.AllColumns), ",")+"\n2000-04-25T05:17:02Z,moscow,groucho,1001,imapd,404,0,57,,*/imapd|imap,log=20 alert=60 archive=60 kill=100,"+k.dir+"/archive/groucho.956639822,404,0,,,,,\n")
+	if err := os.Chmod(k.dir+"/state/done.csv", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := k.run("stormcheck --status", "")
+	same(out, sample("--status"), `last run ..:..:..: took \d+`, "last run 00:17:02: took 1", `\d+ s ago`, "3 s ago", "Apr 25 00:17:02", "00:17:02", `: \d of 1,440`, ": 1,440 of 1,440")
+
+	const uid, name = 54327, "pagestorm"
+	storm := exec.Command("crowd", strconv.Itoa(uid), name, "30", "60")
+	ready, err := storm.StdoutPipe()
+	if err == nil {
+		err = storm.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = storm.Wait() }()
+	for lines := bufio.NewScanner(ready); lines.Scan(); { // until all are there
+	}
+	mailbox := k.dir + "/" + strconv.Itoa(uid)
+	if err := errors.Join(os.WriteFile(mailbox, []byte("From x\n"), 0o600), os.Chown(mailbox, uid, uid)); err != nil {
+		t.Fatal(err)
+	}
+	conf("ALERTMAIL=\"--sendmail " + k.dir + "/bin/sendmail\"\nMAILARCHIVE=\"--dir " + k.dir + "/archive --mailbox " + k.dir + "/{user}\"\n")
+	out, _ = k.run("script -qec 'stormcheck --end "+strconv.Itoa(uid)+"/"+name+"' /dev/null", "y\n")
+	_, out, _ = strings.Cut(out, "\n") // the answer, which the terminal shows first
+	same(strings.Replace(out, "[y/N] ", "[y/N] y\n", 1), sample("--end"), strconv.Itoa(uid), "groucho", name, "imapd", `\b30\b`, "404", `since ... .. ..:..:..`, "since Apr 25 00:14:21", `\.\d+\n`, ".956639822\n")
 }
