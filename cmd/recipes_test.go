@@ -48,7 +48,7 @@ func TestWorkedTables(t *testing.T) {
 			"h,u,sendmail,999,,": "log=20 alert=60", "h,u,sendmail,1000,,": "log=20 alert=60 page=1000", "h,u,imapd,1000,,": "log=20 alert=60 archive=60 page=1000 kill=100",
 			"h,u,httpd,1000,,": "log=20 alert=40 page=1000", "h,u,anything,1000,,": "log=20 alert=20 page=1000",
 		},
-		"user,proc,log,alert,archive,page,trim,kill":                {"h,u,imap,39,,": "log=20", "h,u,imap,40,,": "log=20 archive=40 trim=40", "h,u,imapd,400,,": "log=20 alert=60 archive=40 trim=40 kill=400"},
+		"user,proc,log,alert,archive,page,trim,kill":               {"h,u,imap,39,,": "log=20", "h,u,imap,40,,": "log=20 archive=40 trim=40", "h,u,imapd,400,,": "log=20 alert=60 archive=40 trim=40 kill=400"},
 		"user,proc,log,alert,archive,page,kill\n*,*,20,20|20000/m": {"h,u,curl,3,3,20000": "alert=20|20000/m", "h,u,make,19,19,5000": "", "h,u,curl,20,,": "log=20 alert=20|20000/m"},
 		"user,proc,log,alert,archive,page,kill\n# Dovecot's": {
 			"h,dovenull,imap-login,500,,": "log=200", "h,postfix,smtpd,100,,": "log=60 alert=100", "h,u,imap,399,299,": "log=50 alert=100 archive=100 page=250",
