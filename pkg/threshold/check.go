@@ -265,7 +265,7 @@ func (t *Table) ends(r *rule) (found []string) {
 		}
 	}
 	if t.limit(r, rows.ActionAlert) == none && t.limit(r, rows.ActionPage) == none {
-		found = append(found, action+" without alert or page: nobody hears before it comes to that")
+		found = append(found, action+" without alert or page: nobody is warned before it")
 	}
 	if kill != none && archive != none && comesFirst(kill, archive) {
 		found = append(found, fmt.Sprintf("kill=%s can be due before archive=%s: then no mail is saved", kill, archive))

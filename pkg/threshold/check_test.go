@@ -43,8 +43,8 @@ func TestWarnings(t *testing.T) {
 		{"user,proc,log\n*,/usr/lib/dovecot/imap,1\n", ""},
 
 		// What is odd about kill.
-		{"user,proc,alert,kill\n*,x,,9\n", "2: kill without alert or page: nobody hears before it comes to that"},
-		{"user,proc,kill\n*,x,9\n", "2: kill without alert or page: nobody hears before it comes to that"},
+		{"user,proc,alert,kill\n*,x,,9\n", "2: kill without alert or page: nobody is warned before it"},
+		{"user,proc,kill\n*,x,9\n", "2: kill without alert or page: nobody is warned before it"},
 		{"user,proc,page,kill\n*,x,5,9\n", ""},
 		{"user,proc,alert,archive,kill\n*,x,1,60,50\n*,y,1,60,60\n*,z,1,,60\n", "2: kill=50 can be due before archive=60: then no mail is saved"},
 		{"user,proc,alert,archive,kill\n*,x,1,60,100|+30\n*,y,1,30,100|+30\n*,z,1,60|+20,100|+30\n*,a,1,+20,100\n",
@@ -57,7 +57,7 @@ func TestWarnings(t *testing.T) {
 		// Limits for trim.
 		{"user,proc,alert,trim,kill\n*,x,1,40,\n*,y,1,40,100\n", ""},
 		{"user,proc,alert,trim,kill\n*,x,,40,\n*,y,1,100,100\n*,z,1,200,100\n*,*,1,40,\n*,total,1,40,\n",
-			"2: trim without alert or page: nobody hears before it comes to that\n3: trim=100 is never done: a row that reaches kill=100 isn't trimmed\n4: trim=200 is never done: a row that reaches kill=100 isn't trimmed\n5: trim for every name of every user\n6: trim: killstorm ends nothing for a row of all processes"},
+			"2: trim without alert or page: nobody is warned before it\n3: trim=100 is never done: a row that reaches kill=100 isn't trimmed\n4: trim=200 is never done: a row that reaches kill=100 isn't trimmed\n5: trim for every name of every user\n6: trim: killstorm ends nothing for a row of all processes"},
 
 		// Churn limits.
 		{"user,proc,alert\n*,x,1\n*,y,5|9/m\n*,*,200|20000/m\n", "3: a churn limit needs the column started, which only procstat --every DUR --churn fills"},
