@@ -46,8 +46,10 @@ var errNoEvents = errors.New("the kernel has none for this namespace")
 // Events receives process events: the proc connector, netlink(7) and
 // Documentation/driver-api/connector.rst of the kernel.
 type Events struct {
-	file     *os.File        // the socket
-	conn     syscall.RawConn // of it
+	Filtered bool            // the kernel sends only the kinds that were asked for; it sends all before Linux 6.6
+	fd       int             // the socket
+	file     *os.File        // the same, for Read; nil until Watch
+	conn     syscall.RawConn // of file
 	wait     func(fd uintptr) bool
 	received int   // messages, by the last call of wait
 	failed   error // what that call failed at
@@ -76,22 +78,20 @@ const (
 
 	cnIdxProc, cnValProc = 1, 1
 	mcastListen          = 1
+	allKinds             = 0 // in a request
 	ackTakes             = time.Second
 )
 
-// OpenEvents subscribes to process events, of which so many bytes may wait: an event takes
-// some 250. More than net.core.rmem_max needs CAP_NET_ADMIN. OpenEvents needs the first user and PID namespace, a
-// kernel with CONFIG_PROC_EVENTS and, before Linux 6.6, CAP_NET_ADMIN.
-func OpenEvents(room int) (*Events, error) {
+// OpenEvents subscribes to process events of some kinds, of which so many bytes may wait:
+// an event takes some 250. More than net.core.rmem_max needs CAP_NET_ADMIN. OpenEvents needs
+// the first user and PID namespace, a kernel with CONFIG_PROC_EVENTS and, before Linux 6.6,
+// CAP_NET_ADMIN.
+func OpenEvents(room int, kinds EventKind) (*Events, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_CONNECTOR)
 	if err != nil {
 		return nil, fmt.Errorf("process events: %w", err)
 	}
-	e := &Events{file: os.NewFile(uintptr(fd), "process events")}
-	if e.conn, err = e.file.SyscallConn(); err != nil {
-		e.Close()
-		return nil, fmt.Errorf("process events: %w", err)
-	}
+	e := &Events{fd: fd}
 	e.wait = e.receive
 	for i := range e.messages {
 		e.vectors[i].Base = &e.buffers[i][0]
@@ -99,55 +99,77 @@ func OpenEvents(room int) (*Events, error) {
 		e.messages[i].header.Iov = &e.vectors[i]
 		e.messages[i].header.SetIovlen(1)
 	}
-	if err := e.subscribe(fd, room); err != nil {
+	if err := e.subscribe(room, kinds); err != nil {
 		e.Close()
 		return nil, fmt.Errorf("process events: %w", err)
 	}
 	return e, nil
 }
 
-// Close gives the socket back. A Read under way returns os.ErrClosed.
-func (e *Events) Close() { e.file.Close() }
+// Watch makes Read possible: the Go runtime's poller is woken by each event from then on.
+func (e *Events) Watch() (err error) {
+	e.file = os.NewFile(uintptr(e.fd), "process events")
+	e.conn, err = e.file.SyscallConn()
+	return err
+}
 
-func (e *Events) subscribe(fd, room int) error {
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room) != nil {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, room)
+// Close gives the socket back. A Read under way returns os.ErrClosed.
+func (e *Events) Close() {
+	if e.file != nil {
+		e.file.Close()
+	} else {
+		unix.Close(e.fd)
 	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: cnIdxProc}); err != nil {
+}
+
+func (e *Events) subscribe(room int, kinds EventKind) error {
+	if unix.SetsockoptInt(e.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room) != nil {
+		_ = unix.SetsockoptInt(e.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, room)
+	}
+	if err := unix.Bind(e.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: cnIdxProc}); err != nil {
 		return err
 	}
-	// Since Linux 6.6 the kernel filters. An older one doesn't answer that request.
-	wanted := uint32(EventFork | EventExec | EventUID | EventComm)
-	for _, request := range [][]uint32{{mcastListen, wanted}, {mcastListen}} {
-		if err := send(fd, request); err == unix.ECONNREFUSED {
+	// Since Linux 6.6 the kernel filters, and then drops its own answer, which is of no kind.
+	// So the first request is for all kinds. An older kernel answers only one without kinds.
+	for _, request := range [][]uint32{{mcastListen, allKinds}, {mcastListen}} {
+		if err := send(e.fd, request); err == unix.ECONNREFUSED {
 			return errNoEvents
 		} else if err != nil {
 			return err
 		}
-		if err := e.file.SetReadDeadline(time.Now().Add(ackTakes)); err != nil {
+		acked, err := e.awaitAck(time.Now().Add(ackTakes))
+		if err != nil {
 			return err
 		}
-		var acked bool
-		var err, refused error
-		for !acked && refused == nil && (err == nil || err == ErrEventsLost) {
-			_, err = e.Read(func(event *Event) {
-				if event.Kind == eventAck && event.UID == 0 {
-					acked = true
-				} else if event.Kind == eventAck {
-					refused = unix.Errno(event.UID)
-				}
-			}, func() {}, func() {})
+		if e.Filtered = acked && len(request) > 1; e.Filtered {
+			return send(e.fd, []uint32{mcastListen, uint32(kinds)})
 		}
-		switch {
-		case acked:
-			return e.file.SetReadDeadline(time.Time{})
-		case refused != nil:
-			return refused
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return err
+		if acked {
+			return nil
 		}
 	}
 	return errNoEvents
+}
+
+// awaitAck waits until a time for the kernel's answer to a request, which may be an error.
+func (e *Events) awaitAck(until time.Time) (acked bool, err error) {
+	visit := func(event *Event) {
+		if event.Kind == eventAck {
+			acked = true
+			if event.UID != 0 {
+				err = unix.Errno(event.UID)
+			}
+		}
+	}
+	for !acked && time.Now().Before(until) {
+		if failed := e.Drain(visit); failed != nil && failed != ErrEventsLost {
+			return false, failed
+		}
+		if !acked {
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(e.fd), Events: unix.POLLIN}}, int(time.Until(until)/time.Millisecond)+1)
+		}
+	}
+	return acked, err
 }
 
 // send sends a request: the words of struct proc_input.
@@ -164,7 +186,7 @@ func send(fd int, words []uint32) error {
 	return unix.Sendto(fd, message, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 }
 
-// Read waits for events and passes those that are there to visit, between a call of lock
+// Read, after Watch, waits for events and passes those that are there to visit, between a call of lock
 // and one of unlock. more reports whether others may be there already. It takes no memory.
 // After ErrEventsLost it can be called again.
 //
@@ -181,6 +203,21 @@ func (e *Events) Read(visit func(*Event), lock, unlock func()) (more bool, err e
 	defer unlock()
 	e.each(e.received, visit)
 	return e.received == eventBatch, nil
+}
+
+// Drain passes all events that are there to visit, and waits for none. After ErrEventsLost
+// others may be there still.
+func (e *Events) Drain(visit func(*Event)) error {
+	for {
+		e.receive(uintptr(e.fd))
+		if e.failed != nil {
+			return e.failed
+		}
+		e.each(e.received, visit)
+		if e.received < eventBatch {
+			return nil
+		}
+	}
 }
 
 func (e *Events) each(n int, visit func(*Event)) {

@@ -23,7 +23,8 @@ const (
 	churnBurst    = 30      // names that are read at once
 	churnKept     = 10      // of them, those that are kept for parents: without one a start isn't counted
 	churnPause    = time.Millisecond
-	churnRoom     = 8 << 20 // bytes of events that wait: some 30,000
+	churnRoom     = 8 << 20                // bytes of events that wait: some 30,000
+	churnDrained  = 250 * time.Millisecond // how often those are received that nothing waits for
 )
 
 // A churnKey is a pair of a uid and a name: 15 bytes and a NUL at most.
@@ -70,9 +71,16 @@ type churnProcess struct {
 
 // A churn counts the processes that are started, by the kernel's process events.
 type churn struct {
-	table  *proc.Table
-	events *proc.Events
-	ended  chan struct{} // closed: nothing is received any more
+	table *proc.Table
+
+	// A program's name can be read only until it ends, so execs are received at once. All
+	// other events wait until an exec comes, a snapshot is taken or some time has passed: what
+	// costs most is to be woken. Before Linux 6.6 the kernel can't part them: urgent receives
+	// all then.
+	urgent *proc.Events
+	others *proc.Events // nil: urgent receives them
+	ending chan struct{}
+	ended  sync.WaitGroup // for the goroutines that receive
 
 	mutex     sync.Mutex
 	processes [churnSlots]churnProcess
@@ -92,19 +100,20 @@ type churn struct {
 	estimated bool
 }
 
-// newChurn subscribes to process events, of which so many bytes may wait, and receives them from then on.
+// newChurn subscribes to process events, of which so many bytes may wait, and receives them
+// from then on.
 func newChurn(table *proc.Table, room int) (*churn, error) {
-	events, err := proc.OpenEvents(room)
-	if err != nil {
-		return nil, err
-	}
 	c := &churn{
-		table: table, events: events, ended: make(chan struct{}),
+		table: table, ending: make(chan struct{}),
 		index: make(map[churnKey]uint16, 2*churnNames), ofUID: make(map[uint32]int, churnNames),
 	}
 	for i := range c.names {
 		c.free = append(c.free, uint16(churnNames-1-i))
 	}
+	if err := c.subscribe(room); err != nil {
+		return nil, err
+	}
+	var err error
 	if c.base, err = table.Forks(); err == nil {
 		err = table.Scan(func(_ int, p *proc.Process) {
 			k := churnKey{uid: p.UID}
@@ -115,24 +124,54 @@ func newChurn(table *proc.Table, room int) (*churn, error) {
 		})
 	}
 	if err != nil {
-		events.Close()
+		c.close()
 		return nil, err
 	}
+	c.ended.Add(2)
 	go c.receive()
+	go c.drainRegularly()
 	return c, nil
+}
+
+// subscribe subscribes to execs last, so that the start of whatever is executed is known.
+func (c *churn) subscribe(room int) (err error) {
+	const rest = proc.EventFork | proc.EventUID | proc.EventComm
+	if c.others, err = proc.OpenEvents(room, rest); err != nil {
+		return err
+	}
+	if c.others.Filtered {
+		c.urgent, err = proc.OpenEvents(room, proc.EventExec)
+	} else {
+		c.others.Close()
+		c.others = nil
+		c.urgent, err = proc.OpenEvents(room, rest|proc.EventExec)
+	}
+	if err == nil {
+		err = c.urgent.Watch()
+	}
+	return err
 }
 
 // close ends the receiving.
 func (c *churn) close() {
-	c.events.Close()
-	<-c.ended
+	close(c.ending)
+	c.urgent.Close()
+	c.ended.Wait()
+	if c.others != nil {
+		c.others.Close()
+	}
 }
 
+// receive receives urgent events as they come.
 func (c *churn) receive() {
-	defer close(c.ended)
+	defer c.ended.Done()
+	lock := func() {
+		c.mutex.Lock()
+		c.drain() // what came before
+	}
 	var last time.Time
 	for {
-		more, err := c.events.Read(c.take, c.mutex.Lock, c.mutex.Unlock)
+		more, err := c.urgent.Read(c.take, lock, c.mutex.Unlock)
 		lost := errors.Is(err, proc.ErrEventsLost)
 		if err != nil && !lost {
 			return
@@ -146,6 +185,33 @@ func (c *churn) receive() {
 			c.countLoss() // now that none waits
 		}
 		c.mutex.Unlock()
+	}
+}
+
+// drainRegularly keeps events that nothing waits for from filling their room.
+func (c *churn) drainRegularly() {
+	defer c.ended.Done()
+	tick := time.NewTicker(churnDrained)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.ending:
+			return
+		case <-tick.C:
+		}
+		c.mutex.Lock()
+		c.drain()
+		c.mutex.Unlock()
+	}
+}
+
+// drain receives the events that nothing waits for. mutex is held.
+func (c *churn) drain() {
+	if c.others == nil {
+		return
+	}
+	for errors.Is(c.others.Drain(c.take), proc.ErrEventsLost) {
+		c.lost = true
 	}
 }
 
@@ -362,6 +428,7 @@ type startedCount struct {
 func (c *churn) started(report func(error)) map[key]startedCount {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
+	c.drain()
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 	c.move(uint64(now.Sec))
@@ -418,6 +485,7 @@ func (c *churn) parentage(n *churnName, total int64) rows.Parentage {
 // countLoss counts the events that were lost, by the kernel's own count of processes and
 // threads.
 func (c *churn) countLoss() {
+	c.drain()
 	all, err := c.table.Forks()
 	if err != nil {
 		return // and is tried again

@@ -127,7 +127,7 @@ func TestChurnEstimates(t *testing.T) {
 
 // A real loop of short-lived processes has its number, under their own name.
 func TestChurnOfRealProcesses(t *testing.T) {
-	events, err := proc.OpenEvents(churnRoom)
+	events, err := proc.OpenEvents(churnRoom, proc.EventFork)
 	if err != nil {
 		t.Skip(err)
 	}
