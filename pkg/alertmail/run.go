@@ -101,7 +101,7 @@ func (a *alerter) take(record *rows.Record) {
 	if !isWorthAMessage(record) && (!a.remembers() || record.Get(rows.Actions) == "") {
 		return
 	}
-	s := newSighting(record)
+	s := newSighting(record, a.Node)
 	if a.remembers() || a.posts() {
 		f.add(s)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
 )
 
@@ -40,7 +41,7 @@ type latest struct {
 	recent  rows.Number
 	zombies rows.Number
 	started rows.Number
-	parent  rows.Parentage
+	parent  parentage
 	oldest  time.Time
 	churns  bool       // a limit on started is reached
 	ended   rows.Limit // that at which killstorm ended processes, if it did
@@ -49,6 +50,21 @@ type latest struct {
 	killed, remaining rows.Number
 	unsure            bool // killstorm failed at something, or left some alone
 	quiet             bool // the row alone isn't worth a message
+}
+
+// A parentage is the column parent, with the start of that process, zero if it is unknown.
+type parentage struct {
+	rows.Parentage
+	since time.Time
+}
+
+// parentSince returns when the parent in a row of this machine was started.
+func parentSince(p rows.Parentage) time.Time {
+	comm, start, err := proc.StartOf(int(p.PID))
+	if err != nil || rows.EscapeName(comm) != p.Name { // another process has its PID
+		return time.Time{}
+	}
+	return start
 }
 
 // A fate is what killstorm made of the processes of a row.
@@ -83,8 +99,8 @@ type sighting struct {
 	total int64  // processes killed
 }
 
-// newSighting reads a row.
-func newSighting(record *rows.Record) sighting {
+// newSighting reads a row. node is the name of this machine, as rows have it.
+func newSighting(record *rows.Record, node string) sighting {
 	text := func(c rows.Column, most int) string {
 		// Cloned, or the whole record would be kept, with columns of others.
 		return strings.Clone(rows.Clip(rows.Printable(record.Get(c)), most))
@@ -115,6 +131,9 @@ func newSighting(record *rows.Record) sighting {
 		s.churns = s.churns || limit.Churn > 0 && s.started.N >= limit.Churn
 	}
 	_ = s.parent.UnmarshalCSV(text(rows.Parent, maxName)) // one that is no parentage is unknown
+	if record.Get(rows.Host) == node && s.parent.PID > 0 {
+		s.parent.since = parentSince(s.parent.Parentage)
+	}
 	var oldest rows.Timestamp
 	_ = oldest.UnmarshalCSV(record.Get(rows.Oldest))
 	s.oldest = oldest.Time

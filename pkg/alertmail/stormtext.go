@@ -223,7 +223,7 @@ func (s *storm) origin(l *layout) (lines []string) {
 		lines = append(lines, s.undead())
 	}
 	if s.parent.Name != "" || s.parent.PID > 0 {
-		lines = append(lines, s.startedBy())
+		lines = append(lines, s.startedBy(l))
 	}
 	if !s.oldest.IsZero() {
 		age := max(0, l.now.Sub(s.oldest))
@@ -251,8 +251,8 @@ func (s *storm) undead() string {
 // doesn't say that they started it.
 var subreapers = []string{"systemd", "conmon", "containerd-shim", "tini"}
 
-// startedBy names the most frequent parent, and of how many if not of all.
-func (s *storm) startedBy() string {
+// startedBy names the most frequent parent, since when it runs, and of how many if not of all.
+func (s *storm) startedBy(l *layout) string {
 	share := ""
 	if s.parent.Count < s.count {
 		share = fmt.Sprintf("%d of %d ", s.parent.Count, s.count)
@@ -260,7 +260,11 @@ func (s *storm) startedBy() string {
 	if s.parent.PID == 1 || slices.Contains(subreapers, s.parent.Name) {
 		return fmt.Sprintf("%sorphaned, or started by %s", share, s.parent.Name)
 	}
-	return fmt.Sprintf("%sstarted by %s (PID %d)", share, s.parent.Name, s.parent.PID)
+	since := ""
+	if !s.parent.since.IsZero() {
+		since = ", since " + l.show(s.parent.since)
+	}
+	return fmt.Sprintf("%sstarted by %s (PID %d%s)", share, s.parent.Name, s.parent.PID, since)
 }
 
 // remarks returns the notes in words, those on copies apart, and what was done if a note

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
 )
 
@@ -404,5 +405,27 @@ func TestForgedSuppressionsPushOutNothing(t *testing.T) {
 	out := quiet(t, o, stream(lasting))
 	if own, left := strings.Count(out, "Login:"), strings.Count(out, "Suppressed 1"); own != 20 || left != 3 {
 		t.Errorf("%d lines, and %d that say of others", own, left)
+	}
+}
+
+// TestParentHasItsStart: a parent that runs on this machine under the name in the row is
+// shown with its start. Another process may have its PID, and so may one of another machine.
+func TestParentHasItsStart(t *testing.T) {
+	comm, start, err := proc.StartOf(os.Getpid())
+	if err != nil {
+		t.Skip(err)
+	}
+	o := printed()
+	o.Now = time.Now
+	for _, c := range []struct {
+		host, name string
+		since      bool
+	}{{o.Node, comm, true}, {o.Node, comm[1:], false}, {"tula", comm, false}} {
+		parent := fmt.Sprintf("404:%d:%s", os.Getpid(), rows.EscapeName(c.name))
+		out := quiet(t, o, stream(with(lasting, rows.Count, 404, rows.Host, c.host, rows.Parent, parent)))
+		_, text, found := strings.Cut(out, fmt.Sprintf("started by %s (PID %d", rows.EscapeName(c.name), os.Getpid()))
+		if text, _, _ = strings.Cut(text, ")"); !found || (text != "") != c.since || c.since && !strings.HasPrefix(text, ", since "+start.Format("15:04")) {
+			t.Errorf("%s, %s: %q in\n%s", c.host, c.name, text, out)
+		}
 	}
 }

@@ -337,6 +337,25 @@ func StartTime(boot time.Time, start uint64) time.Time {
 	return boot.Add(time.Duration(start) * (time.Second / ticksPerSecond))
 }
 
+// StartOf returns the name of a process and when it was started.
+func StartOf(pid int) (comm string, start time.Time, err error) {
+	table, err := Open()
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	defer table.Close()
+	h, err := table.Process(pid)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	defer h.Close()
+	var id Identity
+	if err := h.Identify(&id); err != nil {
+		return "", time.Time{}, err
+	}
+	return string(id.Comm), StartTime(Boot(), id.Start), nil
+}
+
 // Recent reports whether the process was started in the 60 s before now, which
 // is from Now.
 func (p *Process) Recent(now uint64) bool { return p.Start+60*ticksPerSecond >= now }

@@ -51,6 +51,11 @@ func (t *Table) Scan(visit func(worker int, p *Process)) error {
 	return nil
 }
 
+// StartOf knows no start times here.
+func StartOf(int) (comm string, start time.Time, err error) {
+	return "", time.Time{}, errors.ErrUnsupported
+}
+
 // Now returns 0: start times aren't known here, and so nothing is recent.
 func Now() uint64 { return 0 }
 
