@@ -30,22 +30,22 @@ func must(err error) {
 }
 
 // crowd UID NAME COUNT SECONDS [TITLE] starts COUNT processes called NAME, a Go string
-// literal without its quotes, under UID, prints their PIDs when all are ready,
-// and reaps them. They end by themselves after SECONDS. Their title is TITLE behind
-// "victim NAME SECONDS ".
+// literal without its quotes, under UID, prints their PIDs when all are ready, and reaps
+// them. They end by themselves after SECONDS. Their title is TITLE after "victim NAME
+// SECONDS ".
 func crowd() {
 	uid, err := strconv.Atoi(os.Args[1])
 	must(err)
 	count, err := strconv.Atoi(os.Args[3])
 	must(err)
-	ready, tell, err := os.Pipe()
+	ready, notify, err := os.Pipe()
 	must(err)
 	var all []*exec.Cmd
 	for range count {
 		cmd := exec.Command("/proc/self/exe", append([]string{os.Args[2], os.Args[4]}, os.Args[5:]...)...) // whose path need not be open to uid
 		cmd.Args[0] = "victim"
 		cmd.Stderr = os.Stderr
-		cmd.ExtraFiles = []*os.File{tell}
+		cmd.ExtraFiles = []*os.File{notify}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		if os.Geteuid() == 0 {
 			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
@@ -53,7 +53,7 @@ func crowd() {
 		must(cmd.Start())
 		all = append(all, cmd)
 	}
-	tell.Close()
+	notify.Close()
 	for range all {
 		_, err := ready.Read(make([]byte, 1))
 		must(err)
@@ -67,7 +67,7 @@ func crowd() {
 	}
 }
 
-// victim NAME SECONDS [TITLE] takes the name, tells crowd, and sleeps.
+// victim NAME SECONDS [TITLE] takes the name, signals crowd, and sleeps.
 func victim() {
 	name, err := strconv.Unquote(`"` + os.Args[1] + `"`)
 	seconds, err2 := strconv.Atoi(os.Args[2])
@@ -78,9 +78,9 @@ func victim() {
 	if err := os.WriteFile("/proc/self/comm", []byte(name+"\x00"), 0); err != nil {
 		os.Exit(1)
 	}
-	tell := os.NewFile(3, "ready")
-	_, _ = tell.Write([]byte{1})
-	tell.Close()
+	notify := os.NewFile(3, "ready")
+	_, _ = notify.Write([]byte{1})
+	notify.Close()
 	time.Sleep(time.Duration(seconds) * time.Second)
 }
 

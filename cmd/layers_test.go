@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestLayers checks who imports whom: a tool never imports another tool, a shared
-// package only what is listed here, and each library of others belongs to the one
+// TestLayers checks which packages import which: a tool never imports another tool, a
+// shared package only what is listed here, and each library of others belongs to the one
 // package that knows its traps.
 func TestLayers(t *testing.T) {
 	shared := map[string][]string{

@@ -25,7 +25,7 @@ import (
 // logs, and what runs them.
 var tools = []func() *cli.App{procstat.App, threshold.App, mailarchive.App, killstorm.App, alertmail.App, stormplot.App, stormcheck.App}
 
-// A command is what a page of section 8 tells about.
+// A command is the subject of a page of section 8.
 type command struct {
 	name, usage, synopsis string
 	flags                 []string // as they are written, "-n"

@@ -38,19 +38,18 @@ var ErrNone = errors.New("no such account")
 // deadline is how long the name service has for an answer. It is a variable for tests.
 var deadline = 2 * time.Second
 
-// passwd is the file that is read first, as nsswitch.conf has it on nearly all
-// machines. getents and ids are where systems have getent and id: PATH isn't asked,
-// for cron's is short. They are variables for tests.
+// passwd is the file that is read first, as nsswitch.conf has it on nearly all machines.
+// getents and ids are where systems have getent and id: PATH isn't used, because cron's is
+// short. They are variables for tests.
 var (
 	passwd  = "/etc/passwd"
 	getents = []string{"/usr/bin/getent", "/bin/getent"}
 	ids     = []string{"/usr/bin/id", "/bin/id"}
 )
 
-// ByUIDs looks up uids, of which the first matter most: if the name service is slow,
-// their answers are there when the time is over. Uids that have no account are missing
-// from the map. After an error, which is never ErrNone, uids that are missing may have
-// an account.
+// ByUIDs looks up uids, of which the first matter most: if the name service is slow, their
+// answers are there when the time is over. The map lacks uids that have no account. After
+// an error, which is never ErrNone, it may also lack uids that have one.
 func ByUIDs(uids []uint32) (map[uint32]Account, error) {
 	found := map[uint32]Account{}
 	byUID := map[uint32]Account{}
@@ -113,11 +112,11 @@ func byDigits(name string) (Account, error) {
 
 func isDigits(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
 
-// Resolve returns the account that a user name and, if it is known, a uid both mean.
-// The name service must not contradict, but its silence is no refusal if the uid is
-// known: in a storm it may not answer. Home is "" then. A user that is only the uid's
-// number may be an account whose name couldn't be found out, and one to be spared: for
-// that one the name service must say that the uid has no account.
+// Resolve returns the account that a user name and, if it is known, a uid both mean. If
+// the name service contradicts the uid, that is an error. If the uid is known and the name
+// service doesn't answer, as in a storm, the uid is enough, and Home is "". A user that is
+// only the uid's number may be an account whose name couldn't be found out, and which must
+// be spared: then the name service has to say that the uid has no account.
 func Resolve(user string, uid uint32, known bool) (Account, error) {
 	if known && isDigits(user) {
 		found, err := ByUIDs([]uint32{uid})
@@ -162,12 +161,12 @@ func eachInFile(f func(Account)) error {
 var lastRead struct {
 	sync.Mutex
 	at   time.Time
-	info os.FileInfo // nil: it isn't to be used again
+	info os.FileInfo // nil: it must not be used again
 	text string
 }
 
-// What is used again: a text that was read a short while ago, of a file whose last
-// change was old enough then for the next one to show in the mtime.
+// A text is used again if it was read a short while ago, and if the file's last change was
+// then old enough for the next one to show in the mtime.
 const (
 	fresh   = time.Minute
 	settled = 2 * time.Second

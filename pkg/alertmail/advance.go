@@ -8,9 +8,9 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// advance takes all ways as far as they go without waiting. All messages are composed
-// before one is taken, which settles what it has reported. f is what a run has found,
-// nil if a message has landed.
+// advance does in all ways what can be done without waiting. It composes all messages
+// before any is taken, because a message that is taken settles what it has reported. f is
+// what a run has found, nil if a message has landed.
 func (a *alerter) advance(f *findings) {
 	for _, c := range a.channels {
 		if c.way != byAlert {

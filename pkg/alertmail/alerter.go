@@ -12,8 +12,8 @@ import (
 	"stormcheck/pkg/syslog"
 )
 
-// An alerter is one Run. Its mutex is held except while the input is read and while a
-// mailer or an Alertmanager is waited for: so neither holds up the other.
+// An alerter is one Run. Its mutex is released while it reads the input and while it waits
+// for a mailer or an Alertmanager, so that neither delays the other.
 type alerter struct {
 	Options
 	out    io.Writer
@@ -136,8 +136,8 @@ func (a *alerter) ways() (all []way) {
 // the state.
 const lockDeadlines = 6
 
-// recall reads the state, unless it is still at hand. Without a table nothing can be
-// remembered.
+// recall reads the state, unless it is still at hand. Without a table it remembers
+// nothing.
 func (a *alerter) recall() {
 	if a.memory != nil {
 		return
@@ -157,9 +157,9 @@ func (a *alerter) recall() {
 	a.table, a.memory, a.unsaved = table, &m, false
 }
 
-// save writes the state and reports whether it could, but not each time why not. Each
-// step of a delivery is on the disk before the next: whenever this process may die,
-// the next run knows what hasn't been reported.
+// save writes the state and reports whether it could. It reports the reason only once.
+// Each step of a delivery is on the disk before the next one, so that after a crash the
+// next run knows what hasn't been reported.
 func (a *alerter) save() (saved bool) {
 	if a.table == nil {
 		return false
@@ -172,7 +172,7 @@ func (a *alerter) save() (saved bool) {
 	return err == nil
 }
 
-// dismiss lets another alertmail have the state, unless a message is in flight.
+// dismiss unlocks the state for another alertmail, unless a message is in flight.
 func (a *alerter) dismiss() {
 	if !a.remembers() || a.inFlight > 0 || a.memory == nil {
 		return
@@ -205,8 +205,8 @@ func (a *alerter) notTaken(w way, err error) {
 	a.hourly(d, err)
 }
 
-// hourly reports what is wrong with a delivery at first, and then each hour, on stderr
-// and to the system's log, for cron mails stderr by the same mailer.
+// hourly reports what is wrong with a delivery at first, and then each hour, on stderr and
+// to the system's log, because cron mails stderr through the same mailer.
 func (a *alerter) hourly(d *delivery, err error) {
 	now := a.Now().Truncate(time.Second)
 	if since := now.Sub(d.said); !d.said.IsZero() && 0 <= since && since < time.Hour {

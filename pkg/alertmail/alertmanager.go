@@ -23,8 +23,8 @@ import (
 const (
 	alertPath  = "/api/v2/alerts"
 	alertBatch = 500 // alerts in one request
-	// alertLasts is how long an alert fires behind the last row about it: five runs
-	// of a minute. A resolved alert comes back in the next run that has a row.
+	// alertLasts is how long an alert fires after the last row about it: five runs of a
+	// minute. A resolved alert comes back in the next run that has a row.
 	alertLasts = 5 * time.Minute
 )
 
@@ -37,17 +37,17 @@ type alert struct {
 	EndsAt      time.Time         `json:"endsAt"`
 }
 
-// Alertmanagers are the members of one cluster. Each must get all alerts, for they
+// Alertmanagers are the members of one cluster. Each must get all alerts, because they
 // don't pass them on to each other.
 type Alertmanagers struct {
 	URLs      []string      // with the path of --web.route-prefix, without a slash at the end
-	TokenFile string        // holds what the header Authorization says behind "Bearer"; "" is none
+	TokenFile string        // holds what the header Authorization has after "Bearer"; "" is none
 	CAFile    string        // certificates in PEM, in place of the system's; "" is none
 	Deadline  time.Duration // how long they may take; they are asked at once
 }
 
-// parseAlertmanager returns a URL as Alertmanagers has it. A password in it would be
-// in everybody's ps.
+// parseAlertmanager returns a URL as Alertmanagers has it. A password in it would be shown
+// to everybody by ps.
 func parseAlertmanager(text string) (string, error) {
 	u, err := url.Parse(text)
 	switch {
@@ -59,7 +59,7 @@ func parseAlertmanager(text string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// isPrivate reports whether what is sent to the URL can't be read on the way.
+// isPrivate reports whether nobody on the way can read what is sent to the URL.
 func isPrivate(address string) bool {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -69,9 +69,9 @@ func isPrivate(address string) bool {
 	return u.Scheme == "https" || u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// client returns what talks to the cluster. The files are read each time, for a
-// certificate or a token changes while a standing pipe runs. No proxy is taken from
-// the environment: root runs this.
+// client returns what talks to the cluster. It reads the files each time, because a
+// certificate or a token may change while a standing pipe runs. It takes no proxy from the
+// environment, because root runs this.
 func (a Alertmanagers) client() (*http.Client, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if a.CAFile != "" {
@@ -86,7 +86,7 @@ func (a Alertmanagers) client() (*http.Client, error) {
 	}
 	return &http.Client{
 		Transport: &http.Transport{TLSClientConfig: config, MaxResponseHeaderBytes: 1 << 16},
-		// A POST that is sent on becomes a GET, which takes nothing.
+		// A redirected POST becomes a GET, which delivers nothing.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
 }

@@ -82,7 +82,7 @@ func (b *breakdown) urgent(news) bool                 { return false }
 func (b *breakdown) severity() string                 { return "warning" }
 func (b *breakdown) settle()                          { b.reasons = "" }
 
-// rank puts it first while it lasts: there may be worse that nobody sees.
+// rank puts it first while it lasts, because the missing rows may be worse than any seen.
 func (b *breakdown) rank() int {
 	if b.lasts() {
 		return 0

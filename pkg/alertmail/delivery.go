@@ -14,10 +14,10 @@ const (
 	failed                  // the mailer didn't take it
 )
 
-// A delivery is how one way to report goes. A message that nobody is known to have
-// taken stays there: the mailer may have delivered it and then failed, or this process
-// died before it knew. So it is resent verbatim under its id, and duplicates can be
-// discarded; no other message is ever sent under that id.
+// A delivery is the state of one way to report. A message stays in it until it is known to
+// be taken: the mailer may have delivered it and then failed, or this process may have
+// died first. So the message is resent verbatim under its id, and duplicates can be
+// discarded. No other message is ever sent under that id.
 type delivery struct {
 	phase
 	id       string
@@ -33,12 +33,12 @@ type delivery struct {
 	withheld int64 // mails to owners that were not sent, which the message counts
 }
 
-// restored returns the delivery that the state file describes: without the time of a
-// try in vain, its process died over it.
+// restored returns the delivery that the state file describes. If it was handed over and
+// has no time of a failed try, its process died during the try.
 func (d delivery) restored() delivery {
 	switch {
 	case d.message == "":
-		d.id = "" // it can't be resent as it was
+		d.id = "" // it can't be resent verbatim
 	case d.id != "" && d.tried.IsZero():
 		d.phase = composed
 	case d.id != "":
@@ -53,22 +53,23 @@ func (d *delivery) isBlank() bool {
 	return d.id == "" && d.message == "" && d.failing.IsZero() && d.tried.IsZero() && d.said.IsZero() && d.pace == (pace{}) && d.withheld == 0
 }
 
-// retryPause is how long a mailer is left alone that has just failed, lest one that
-// hangs be tried in each snapshot. It is less than cron's minute.
+// retryPause is how long a mailer that has just failed is not tried again, so that one
+// that hangs isn't tried in each snapshot. It is less than cron's minute.
 const retryPause = 20 * time.Second
 
-// longestPause is to what that grows.
+// longestPause is the largest value of that pause.
 const longestPause = 15 * time.Minute
 
-// waited reports whether the last try is so long ago. One in the future is of a
+// waited reports whether the last try is that long ago. A try in the future comes from a
 // clock that was wrong.
 func (d *delivery) waited(pause time.Duration, now time.Time) bool {
 	since := now.Sub(d.tried)
 	return since < 0 || since >= pause
 }
 
-// pause returns how long a message that wasn't taken isn't tried again, while nothing
-// is new: a mailer that delivers and then fails would deliver each time.
+// pause returns how long to wait before a message that wasn't taken is tried again, while
+// nothing is new. A mailer that delivers and then fails would otherwise deliver at each
+// try.
 func (d *delivery) pause(o schedule) time.Duration {
 	pause := retryPause
 	for n := int64(1); n < d.tries && pause < longestPause; n++ {

@@ -19,8 +19,8 @@ type item struct {
 type digest struct {
 	worst  []item // the worst first
 	total  int64
-	urgent bool // a storm of them all is
-	lasts  bool // a storm of them all does
+	urgent bool // any storm of the digest is, shown or not
+	lasts  bool // any storm of the digest does, shown or not
 	broken bool // rows of a host can't be read
 }
 

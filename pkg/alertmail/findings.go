@@ -9,8 +9,8 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// mostStorms is how many storms a memory holds; of more, the worst. They take about
-// 10 MB while the state is written.
+// mostStorms is how many storms a memory holds. If there are more, it holds the worst.
+// They take about 10 MB while the state is written.
 const mostStorms = 2000
 
 // findings are what one run has read: the whole input, or with --each a snapshot.
@@ -28,7 +28,7 @@ type findings struct {
 	starters   starters // with --metrics
 }
 
-// mostHosts is how many hosts one run can have heard of.
+// mostHosts is how many hosts one run keeps count of.
 const mostHosts = 1 << 15
 
 // mostGaps is how many hosts one run can miss.
@@ -56,14 +56,15 @@ func (f *findings) findUnfit() {
 // isWhole reports whether all of the input could be read.
 func (f *findings) isWhole() bool { return f.faults.count() == 0 }
 
-// speaksOf reports whether a storm of the host that the run didn't see wasn't there.
+// speaksOf reports whether the run had rows of the host, so that a storm missing from them
+// is absent.
 func (f *findings) speaksOf(host string) bool {
 	_, isMissing := f.gaps[host]
 	return f.isWhole() && f.hosts[host] && !isMissing
 }
 
-// gap notes that rows of the host are missing. Of several causes the first counts: the
-// others follow from it.
+// gap notes that rows of the host are missing. If there are several causes the first
+// counts, because the others follow from it.
 func (f *findings) gap(host, reason string) {
 	if f.gaps == nil {
 		f.gaps = map[string]string{}
@@ -73,7 +74,7 @@ func (f *findings) gap(host, reason string) {
 	}
 }
 
-func (f *findings) hear(host string) {
+func (f *findings) noteHost(host string) {
 	if f.hosts == nil {
 		f.hosts = map[string]bool{}
 	}
@@ -82,7 +83,8 @@ func (f *findings) hear(host string) {
 	}
 }
 
-// add adds a row to those of the run. Of more than a memory holds the worst stay.
+// add adds a row to those of the run. If there are more than a memory holds, the worst
+// stay.
 func (f *findings) add(s sighting) {
 	if f.storms == nil {
 		f.storms = map[identity]*sighting{}

@@ -14,7 +14,7 @@ const (
 // maxSummary is how long a summary is, in columns of a terminal.
 const maxSummary = 78
 
-// indent is what all stands at that is about a row.
+// indent is the indent of all lines about a row.
 const indent = "        "
 
 // A layout is how text about topics looks. It shows times in the zone of now, the first

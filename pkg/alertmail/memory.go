@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A memory is what is remembered between runs: all that lasts or hasn't been reported
-// wholly, and how the delivery of each way goes.
+// A memory is what is remembered between runs: all that lasts or hasn't been fully
+// reported, and the delivery of each way.
 type memory struct {
 	storms     []*storm
 	breakdowns []*breakdown
@@ -69,8 +69,8 @@ func (m *memory) learnStorms(f *findings, o schedule, now time.Time) {
 	m.keepWorst(mostStorms)
 }
 
-// gather returns what a run has found, with the new names of an account that has many
-// as one storm, lest an account that runs under ever new names be ever new storms.
+// gather returns what a run has found. The new names of an account that has many count as
+// one storm, so that an account that keeps changing names isn't a new storm each time.
 func gather(found map[identity]*sighting, lasting map[identity]*storm) (all []sighting) {
 	own, several := map[identity]int{}, map[identity]*sighting{}
 	for key := range lasting {
@@ -126,9 +126,9 @@ func (m *memory) learnBreakdowns(f *findings, node string, o schedule, now time.
 	})
 }
 
-// due returns the topics of the message to compose now, and marks them as on their way.
-// It returns nothing while another message is waited for or has to be resent; if there
-// is news, that one gives way to a message that reports all.
+// due returns the topics of the message to compose now, and marks them as on their way. It
+// returns nothing while another message is on its way or has to be resent. If there is
+// news, a message that reports everything replaces the one to be resent.
 func (m *memory) due(w way, o schedule, ending bool, now time.Time) (due []item) {
 	d := &m.deliveries[w]
 	if d.phase == composed || d.phase == handedOver {
@@ -147,7 +147,7 @@ func (m *memory) due(w way, o schedule, ending bool, now time.Time) (due []item)
 		return nil
 	}
 	if d.phase == failed {
-		isMore = isMore || now.Sub(d.made) >= o.repeats[0] // what lasts is reported as it is now
+		isMore = isMore || now.Sub(d.made) >= o.repeats[0] // what lasts is reported with its present state
 		if !d.waited(retryPause, now) || !urges && (!isMore || !d.waited(d.pause(o), now)) {
 			return nil
 		}

@@ -34,7 +34,7 @@ func (m message) layout() *layout {
 	return &layout{now: m.now, ascii: m.ASCII, overAfter: m.OverAfter}
 }
 
-// body returns the message as people read it: first the summary, so that a telephone
+// body returns the message as people read it. The summary comes first, so that a phone
 // shows it.
 func (m message) body() string {
 	if m.page {
@@ -87,7 +87,7 @@ func (m message) text() string {
 // block returns the lines about a row, after an empty one, in at most size bytes.
 func block(lines []string, size int) string {
 	const more = indent + "and more\n"
-	longest := min(maxLine, size/3) // so that one long note doesn't hide the errors behind it
+	longest := min(maxLine, size/3) // so that one long note doesn't hide the errors after it
 	b := "\n"
 	for _, line := range lines {
 		line = indent + rows.Clip(line, longest) + "\n"
@@ -133,10 +133,10 @@ func (m message) mail(to []string) []byte {
 	return envelope(m.From, "", to, m.summary(), m.now, m.id, strings.Join(m.threads(), "\n "), m.body())
 }
 
-// threads returns for each row shown the id of a mail that never was, the root of
-// all mails about that storm: mail programs then show them as one thread. Where the
-// storm's start isn't known the day stands for it. The oldest storm is the first,
-// for what stands before another becomes its parent.
+// threads returns for each row shown the id of a mail that was never sent. It is the root
+// of all mails about that storm, so mail programs show them as one thread. If the storm's
+// start isn't known, the id has the day. The oldest storm comes first, because each id
+// becomes the parent of the next.
 func (m message) threads() (ids []string) {
 	all := slices.Clone(m.worst)
 	slices.SortStableFunc(all, func(a, b item) int { return a.went().since.Compare(b.went().since) })

@@ -18,9 +18,9 @@ const (
 	lastRun       = "stormcheck_last_run_timestamp_seconds"
 )
 
-// counters are what is counted across runs. What stands in always is there from the
-// first run on, for the first step of a counter that wasn't there is none to
-// Prometheus.
+// counters are what is counted across runs. The label values in always are written from
+// the first run on, because Prometheus misses the first increment of a counter that did
+// not exist.
 var counters = []struct {
 	name, label, help string
 	always            []string
@@ -37,7 +37,8 @@ var counters = []struct {
 // value of its label. A nil one counts nothing.
 type counts map[string]map[string]int64
 
-// mostLabels is how many values of a label there are, lest rows make series.
+// mostLabels is how many values of a label are written, so that rows can't create any
+// number of series.
 const mostLabels = 30
 
 var labelValue = pattern(`^[a-z][a-z0-9-]{0,31}$`)

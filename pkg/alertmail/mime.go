@@ -10,8 +10,8 @@ import (
 	"unicode"
 )
 
-// envelope returns a mail with the line ends of Unix. It is marked as nothing that a
-// program should answer: RFC 3834, 5, and what older programs and Exchange look at.
+// envelope returns a mail with the line ends of Unix. It is marked so that programs don't
+// answer it: RFC 3834, 5, and what older programs and Exchange look at.
 func envelope(from, replyTo string, to []string, subject string, now time.Time, id, references, text string) []byte {
 	encoding := "7bit"
 	if strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) {
@@ -33,7 +33,7 @@ func envelope(from, replyTo string, to []string, subject string, now time.Time, 
 		{"Content-Type", "text/plain; charset=utf-8"},
 		{"Content-Transfer-Encoding", encoding},
 	} {
-		if field[1] != "" { // a mailer knows its own sender
+		if field[1] != "" { // a mailer chooses its own sender
 			fmt.Fprintf(&b, "%s: %s\n", field[0], field[1])
 		}
 	}
@@ -41,8 +41,8 @@ func envelope(from, replyTo string, to []string, subject string, now time.Time, 
 	return b.Bytes()
 }
 
-// encodedWords returns a header's text in ASCII, as it is or in encoded words of
-// RFC 2047, each on a line.
+// encodedWords returns a header's text in ASCII, unchanged or in encoded words of RFC
+// 2047, each on a line.
 func encodedWords(text string) string {
 	return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", text), "?= =?", "?=\n =?")
 }

@@ -39,15 +39,15 @@ const (
 	ownersAHour = 20             // in all
 )
 
-// An owner is one that got a mail within the last day, or is to get one.
+// An owner is an account whose owner got a mail within the last day, or has one waiting.
 type owner struct {
 	user, uid string
 	made      time.Time // when the mail was composed
 	message   string    // as the mailer gets it, "" once it was taken
 }
 
-// within reports whether the mail was composed so short a time ago. A little time in
-// the future is one of a clock that was wrong.
+// within reports whether the mail was composed within that span. A time shortly in the
+// future comes from a clock that was wrong.
 func (o *owner) within(span time.Duration, now time.Time) bool { return now.Sub(o.made).Abs() < span }
 
 // waits reports whether the mail is still to be sent.

@@ -13,8 +13,8 @@ import (
 	"stormcheck/pkg/trusted"
 )
 
-// deliveryAgents are programs that every mail starts: a mail about them would be more
-// of what was ended.
+// deliveryAgents are programs that every mail starts. A mail about them would start more
+// of them.
 var deliveryAgents = []string{"local", "procmail", "dovecot-lda", "lmtp", "sieve", "vacation", "sendmail"}
 
 // An ending is what a run has ended of one account.
@@ -25,8 +25,8 @@ type ending struct {
 }
 
 // endings returns the accounts of this machine whose owners should know that processes
-// were ended, those of which the most were ended first. Of rows with a name from a
-// process title nobody knows the owner.
+// were ended, those of which the most were ended first. The owner of a name from a process
+// title is unknown.
 func (f *findings) endings(node string) (all []*ending) {
 	byUID := map[string]*ending{}
 	fed := map[string]bool{}

@@ -8,9 +8,9 @@ const (
 	mostAnHour      = 12
 )
 
-// A pace says when the next message may go. The first of a quiet time goes at once,
-// later ones wait a minute after the last. After twelve in an hour there is one an
-// hour, until an hour passes in which none had to wait.
+// A pace says when the next message may go. The first message of a quiet time goes at
+// once. A later one waits until a minute after the last. After twelve in an hour there is
+// one an hour, until an hour passes in which none had to wait.
 type pace struct {
 	from   time.Time // of the hour that is counted
 	sent   int64     // messages in it
@@ -18,8 +18,8 @@ type pace struct {
 	waited bool      // one has waited since
 }
 
-// ready reports whether a message may go now. A time in the future is one of a clock
-// that was wrong.
+// ready reports whether a message may go now. A time in the future comes from a clock that
+// was wrong.
 func (p *pace) ready(now time.Time) bool {
 	wait := betweenMessages
 	if p.sent >= mostAnHour {

@@ -8,7 +8,7 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// Tools whose messages a storm's words depend on.
+// The tools whose messages a storm's text depends on.
 const (
 	mailarchive = "mailarchive"
 	killstorm   = "killstorm"
@@ -40,7 +40,8 @@ func (p *pending) add(n pending, k *known) (found news) {
 	if n.mail != rows.MailUntouched {
 		p.mail, p.mailOf = n.mail, n.mailOf
 	}
-	// What killstorm notes describes the row's processes, which the next row knows better.
+	// Notes of killstorm describe the row's processes, and the next row describes them
+	// better.
 	p.notes = without(p.notes, func(m rows.Message) bool { return m.Tool == killstorm })
 	for _, path := range parts(n.archived, ":") {
 		path = rows.Clip(path, maxPath)
@@ -84,8 +85,8 @@ const (
 	maxPath      = 1024 // bytes of a copy's path
 )
 
-// isNewFailure reports whether the storm hasn't failed in this way before, nor its
-// tool in so many that some user seems to choose the words.
+// isNewFailure reports whether the storm hasn't failed in this way before. It is false if
+// its tool has failed in so many ways that a user seems to choose the words.
 func (k *known) isNewFailure(kind string) bool {
 	all := parts(k.failures, "; ")
 	if len(all) >= mostFailures*mostTools || slices.Contains(all, kind) {
@@ -96,8 +97,8 @@ func (k *known) isNewFailure(kind string) bool {
 	return len(others) < mostFailures
 }
 
-// subsidesAgain notes that the storm was gone when killstorm came, and reports whether
-// this is the second time: it may change its name whenever it is looked for.
+// subsidesAgain notes that the storm was gone when killstorm looked, and reports whether
+// this is the second time. It may change its name each time.
 func (k *known) subsidesAgain() (again bool) {
 	for _, kind := range [...]string{killstorm + ": subsided", killstorm + ": subsided again"} {
 		if !slices.Contains(parts(k.failures, "; "), kind) {

@@ -10,8 +10,8 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// alertsOf returns what is posted of the topics: one alert each. One of a lower
-// severity that was posted before ends, for by its labels it is another.
+// alertsOf returns what is posted of the topics: one alert each. An alert of lower
+// severity that was posted before ends, because its labels make it another alert.
 func (a *alerter) alertsOf(topics []topic, now time.Time) (all []alert) {
 	for _, t := range topics {
 		c, severity := t.went(), t.severity()
@@ -24,8 +24,8 @@ func (a *alerter) alertsOf(topics []topic, now time.Time) (all []alert) {
 		if !c.since.IsZero() && c.since.Before(now) { // the clock may have been wrong
 			firing.StartsAt = c.since.UTC()
 		}
-		// A storm that is over ends its alert, unless that never fired with all that
-		// happened: then nobody would hear of it.
+		// A storm that is over ends its alert, unless the alert never fired with all that
+		// happened: then nobody would learn of it.
 		if r := c.way(byAlert); r.sending == over && !r.at.IsZero() {
 			firing.EndsAt = now.UTC()
 		}
@@ -63,8 +63,8 @@ func (a *alerter) annotations(t topic, now time.Time) map[string]string {
 	return all
 }
 
-// postAlerts posts all storms of this run, for an alert that isn't posted again ends,
-// and what wasn't taken before. Without a state it posts what the run has found.
+// postAlerts posts all storms of this run, because an alert that isn't posted again ends.
+// It also posts what wasn't taken before. Without a state it posts what the run has found.
 func (a *alerter) postAlerts(c *channel, f *findings) {
 	d := &a.memory.deliveries[byAlert]
 	if d.phase == handedOver {

@@ -21,8 +21,8 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// Run reads rows from in to its end and reports what is in them. What it has read
-// it reports also if reading ends early; then it returns the reason.
+// Run reads rows from in to its end and reports what is in them. If reading ends early, it
+// still reports what it has read, and returns the reason.
 func Run(o Options, in io.Reader, out io.Writer) error {
 	filter.OutliveReader()
 	proc.MakeThreads() // in a storm there may be no more, and the mailer needs some
@@ -74,11 +74,11 @@ func (a *alerter) header(header *rows.Record) {
 	a.found.snapshots++
 }
 
-// endSnapshot notes that a snapshot without rows says of this host that all is quiet.
-// It says nothing of another, for a host that didn't answer has no rows either.
+// endSnapshot notes that a snapshot without rows says of this host that all is quiet. It
+// says nothing of other hosts, because a host that didn't answer has no rows either.
 func (a *alerter) endSnapshot() {
 	if a.found.snapshots > 0 && a.found.inSnapshot == 0 {
-		a.found.hear(a.Node)
+		a.found.noteHost(a.Node)
 	}
 	a.found.inSnapshot = 0
 }
@@ -96,7 +96,7 @@ func (a *alerter) take(record *rows.Record) {
 		f.starters.add(record)
 	}
 	if a.remembers() {
-		f.hear(rows.Clip(rows.Printable(record.Get(rows.Host)), maxName))
+		f.noteHost(rows.Clip(rows.Printable(record.Get(rows.Host)), maxName))
 	}
 	if !isWorthAMessage(record) && (!a.remembers() || record.Get(rows.Actions) == "") {
 		return
@@ -115,9 +115,9 @@ func (a *alerter) take(record *rows.Record) {
 	}
 }
 
-// end reports what has been found up to the end of input, and waits until all messages
-// are delivered or not taken. In a standing pipe the header behind the last snapshot
-// is none itself.
+// end reports what has been found up to the end of input, and waits until all messages are
+// delivered or not taken. In a standing pipe the header after the last snapshot begins no
+// snapshot.
 func (a *alerter) end() {
 	a.ending, a.ended = true, time.Now()
 	if a.Each && a.reported && a.found.rows == 0 && a.found.isWhole() {
@@ -175,8 +175,7 @@ func (a *alerter) findBroken(f *findings) {
 	}
 }
 
-// collect adds the findings to what the next messages report, where nothing is
-// remembered.
+// collect adds the findings to what the next messages report, if there is no state.
 func (a *alerter) collect(f *findings) {
 	for _, b := range f.broken {
 		f.found.add(b, isNew)

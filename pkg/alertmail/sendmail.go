@@ -8,11 +8,11 @@ import (
 	"stormcheck/pkg/child"
 )
 
-// mailer gives the message to the mailer. Nothing but status 0 says that it was
-// taken, and no other status says why not (sendmail programs differ in that). The
-// recipients are arguments, without -t, so that no header can add one; -i lets a
-// line of a single dot pass. A mailer that can't write its queue may never return
-// (Postfix): after the deadline it is killed with all that it has started.
+// mailer gives the message to the mailer. Only status 0 says that it was taken. No other
+// status says why not, because sendmail programs differ in that. The recipients are
+// arguments, without -t, so that no header can add one; -i lets a line of a single dot
+// pass. A mailer that can't write its queue may never return (Postfix): after the deadline
+// it is killed with all that it has started.
 func (o Options) mailer(to []string, message []byte) error {
 	var sender []string
 	if o.Sender != "" {

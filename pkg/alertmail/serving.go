@@ -40,7 +40,7 @@ func (a *alerter) toOwner(e *ending, to string, now time.Time) string {
 	}
 	subject, _, _ := strings.Cut(text.String(), "\n")
 	id := a.newID("stormcheck.owner." + e.uid)
-	from := cmp.Or(a.From, a.Owners.ReplyTo) // a mailer would make one of the empty sender
+	from := cmp.Or(a.From, a.Owners.ReplyTo) // a mailer would make a From of the empty sender
 	return string(envelope(from, a.Owners.ReplyTo, []string{to}, cut(subject, maxSummary), now, id, "", text.String()))
 }
 
@@ -78,14 +78,14 @@ func (a *alerter) sendToOwner() (f flight, due bool) {
 }
 
 // isOwner reports whether a person has the account: the name service says now that the
-// name has this uid, and it is no system account. Without an answer nobody has it.
+// name has this uid, and it is no system account. Without an answer it reports false.
 func (a *alerter) isOwner(user, uid string) bool {
 	account, err := a.Accounts(user)
 	return err == nil && fmt.Sprint(account.UID) == uid && !account.IsSystem()
 }
 
-// servedOwner notes what became of a mail to an owner. Who has no account is forgotten.
-// What wasn't taken is tried again after the others.
+// servedOwner notes what became of a mail to an owner. If nobody has the account, the mail
+// is dropped. A mail that wasn't taken is tried again after the others.
 func (a *alerter) servedOwner(o *owner, isOwner bool, err error) {
 	d := &a.memory.deliveries[byOwner]
 	others := slices.DeleteFunc(slices.Clone(a.memory.owners), func(other *owner) bool { return other == o })

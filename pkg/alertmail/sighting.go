@@ -18,9 +18,9 @@ const (
 // An identity is what names a storm. Its text is printable.
 type identity struct{ host, user, uid, account, proc string }
 
-// key returns what two rows of one storm have in common. The uid says who it is, for
-// a name may be missing while the name service is slow, unless several people are
-// behind one uid or there is none.
+// key returns what two rows of one storm have in common. The uid identifies it, because a
+// name may be missing while the name service is slow. If several people share the uid, or
+// there is none, the name does.
 func (i identity) key() identity {
 	if i.uid != "" && i.account == "" {
 		i.user = ""
@@ -102,7 +102,7 @@ type sighting struct {
 // newSighting reads a row. node is the name of this machine, as rows have it.
 func newSighting(record *rows.Record, node string) sighting {
 	text := func(c rows.Column, most int) string {
-		// Cloned, or the whole record would be kept, with columns of others.
+		// Without a clone the whole record would stay in memory, with all its columns.
 		return strings.Clone(rows.Clip(rows.Printable(record.Get(c)), most))
 	}
 	number := func(c rows.Column) (n rows.Number) {
@@ -213,15 +213,15 @@ func isWorthAMessage(record *rows.Record) bool {
 	return isDue(record, rows.ActionAlert) || isDue(record, rows.ActionPage)
 }
 
-// isDue reports whether the row has the action. With a limit that can't be read
-// it still has: a report risks nothing.
+// isDue reports whether the row has the action. If the limit can't be read it still counts
+// as due, because a report does no harm.
 func isDue(record *rows.Record, action string) bool {
 	_, due, _ := rows.FindAction(record.Get(rows.Actions), action)
 	return due
 }
 
-// anyName stands in the process column of a storm of several names. No process is
-// called so, for the stream escapes it.
+// anyName stands in the process column of a storm of several names. No process has this
+// name, because the stream escapes it.
 const anyName = "?"
 
 // Bounds of an account's storms.

@@ -18,8 +18,8 @@ const (
 	mostCounted  = 4096 // that are counted, of more the largest
 )
 
-// A starter is an account on a host: that behind a name from a process title, if the
-// row's name is one.
+// A starter is an account on a host. If the row's user is from a process title, it is the
+// account that owns the process.
 type starter struct{ host, account string }
 
 // starts is how many processes an account started in a minute, by the rows of its

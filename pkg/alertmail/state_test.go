@@ -316,8 +316,8 @@ func TestRepeatZeroReportsInEveryRun(t *testing.T) {
 	s.silent(4)
 }
 
-// TestWhichRunsCount: of the runs without a storm only those that were whole and
-// heard of its host.
+// TestWhichRunsCount: of the runs without a storm only those that were whole and had rows
+// of its host.
 func TestWhichRunsCount(t *testing.T) {
 	tula := with(lasting, rows.Host, "tula")
 	quiet := cells{rows.Host: "tula", rows.User: "harpo"} // nothing to report
@@ -334,7 +334,7 @@ func TestWhichRunsCount(t *testing.T) {
 		s.run(tula)
 		s.now = s.now.Add(24*time.Hour - 2*time.Minute)
 		s.silent(1)
-		same(t, s.reports("groucho imapd on tula: over"), "\n        over groucho imapd\n        seen once, at Apr 25 00:18 -0500; nothing heard of tula since; peak 404\n")
+		same(t, s.reports("groucho imapd on tula: over"), "\n        over groucho imapd\n        seen once, at Apr 25 00:18 -0500; no rows of tula since; peak 404\n")
 	})
 	t.Run("broken", func(t *testing.T) {
 		s := newStory(t)

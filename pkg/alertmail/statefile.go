@@ -199,7 +199,7 @@ var columns = []string{
 	"mail_state", "mail_of", "counts", "names", "names_in_all", "withheld",
 }
 
-// What a line of the state file is about, besides the delivery of a way.
+// The kinds of line in the state file, besides the delivery of a way.
 const (
 	aStorm     = "storm"
 	aBreakdown = "input"
@@ -242,7 +242,7 @@ func decode(lines [][]string) (m memory, err error) {
 			err = fault
 		}
 	}
-	for _, t := range m.topics() { // what no message is about isn't on its way
+	for _, t := range m.topics() { // what no message reports isn't on its way
 		for w := range numWays {
 			if m.deliveries[w].phase == idle {
 				t.went().way(w).turnBack()
@@ -312,7 +312,7 @@ func size(lines [][]string) (size int) {
 	return size
 }
 
-// save writes the memory. If it is too large the least bad is dropped.
+// save writes the memory. If it is too large, it drops the least bad storms.
 func (m *memory) save(table *state.Table) error {
 	lines := m.encode()
 	for size(lines) > state.MaxSize {

@@ -118,8 +118,8 @@ func (s *storm) urgent(why news) bool {
 	return urgent && (s.freshlyActed() || s.lasts())
 }
 
-// freshlyActed reports whether killstorm did something that is news: of a storm that
-// is over and was reported before, it isn't.
+// freshlyActed reports whether killstorm did something that is news. It is no news if the
+// storm is over and was reported before.
 func (s *storm) freshlyActed() bool { return s.acted && (s.lasts() || s.way(byMail).at.IsZero()) }
 
 // newFate is the fate of the processes if it hasn't been reported.
@@ -146,8 +146,8 @@ func (s *storm) rank() int {
 	return 5
 }
 
-// severity is the label of the highest action that has been due: a storm's alert
-// doesn't become another when it wanes.
+// severity is the label of the highest action that was ever due, so that a storm that
+// wanes keeps its alert.
 func (s *storm) severity() string {
 	switch {
 	case s.acted || s.hasBeenDue(rows.ActionPage) || s.hasBeenDue(rows.ActionKill):

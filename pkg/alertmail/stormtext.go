@@ -78,7 +78,7 @@ func (s *storm) outcome(longest int, now time.Time) string {
 // notKilled is said of a storm that killstorm's own dry run has left alone.
 const notKilled = "NOT killed (KILL=no)"
 
-// noted says what a note of killstorm says became of the processes.
+// noted returns what became of the processes, if a note of killstorm says it.
 func (s *storm) noted(now time.Time) string {
 	for _, note := range rows.ParseMessages(s.notes) {
 		if note.Tool != killstorm {
@@ -106,7 +106,7 @@ func (s *storm) noted(now time.Time) string {
 	return ""
 }
 
-// spared reports whether killstorm had the row in hand and left its processes alone.
+// spared reports whether killstorm worked on the row and left its processes alone.
 func (s *storm) spared() bool {
 	if s.killed.N > 0 {
 		return false
@@ -169,7 +169,7 @@ func (s *storm) lines(l *layout, here string) []string {
 	return slices.Compact(lines) // both may note "not this host"
 }
 
-// who returns the user, and behind a user that a process title names the account that
+// who returns the user. After a user that a process title names it adds the account that
 // the processes run as.
 func (s *storm) who() string {
 	if s.account == "" {
@@ -178,8 +178,8 @@ func (s *storm) who() string {
 	return s.user + " (" + s.account + ")"
 }
 
-// name returns the user and the process. Of no process the name can be "", for
-// quotes are escaped.
+// name returns the user and the process. No process can be named "", because quotes are
+// escaped.
 func (s *storm) name() string { return s.who() + " " + s.program() }
 
 func (s *storm) program() string {
@@ -355,8 +355,8 @@ func (s *storm) steps() (steps []string) {
 	return steps
 }
 
-// look returns commands that show more of the storm. A name that isn't plain doesn't
-// get into them, for somebody will paste them into a shell.
+// look returns commands that show more of the storm. They have only plain names, because
+// somebody will paste them into a shell.
 func (s *storm) look() string {
 	who := s.uid
 	if _, err := rows.ParseNumber(who); err != nil {

@@ -23,7 +23,8 @@ type topic interface {
 	settle() // notes that what isn't remembered any longer has been reported
 }
 
-// A course is how a topic went: since when it is seen, and how far it has been reported.
+// A course is the history of a topic: since when it is seen, and how far it has been
+// reported.
 type course struct {
 	since, seen, over time.Time // over is zero while it lasts
 	inARow            int64     // runs with it up to now
@@ -46,8 +47,8 @@ func (c *course) see(now time.Time) {
 	c.inARow++
 }
 
-// miss notes a run without the topic, which counts if it was whole and heard of its
-// host. It reports whether nothing is left to remember.
+// miss notes a run without the topic. The run counts if it was whole and had rows of the
+// topic's host. It reports whether nothing is left to remember.
 func (c *course) miss(counts bool, o schedule, now time.Time) (forget bool) {
 	if counts {
 		c.missed++
@@ -77,12 +78,12 @@ type schedule struct {
 	overAfter int64 // whole runs without it, and it is over
 }
 
-// silence is how long nothing may be heard of a host before its storms are forgotten.
+// silence is how long a host may have no rows before its storms are forgotten.
 const silence = 24 * time.Hour
 
-// repeatable reports whether the time has come to repeat a report of which nothing is
-// new. A twentieth of it may be missing, for cron isn't punctual; a time in the future
-// is one of a clock that was wrong.
+// repeatable reports whether the time has come to repeat a report of which nothing is new.
+// A twentieth of it may be missing, because cron isn't punctual. A time in the future
+// comes from a clock that was wrong.
 func (o schedule) repeatable(r *report, now time.Time) bool {
 	repeat := o.repeats[min(r.repeats, int64(len(o.repeats)-1))]
 	since := now.Sub(r.at)
@@ -101,7 +102,7 @@ func compare[T topic](a, b T) int {
 		cmp.Compare(host, host2))
 }
 
-// lines says in a line how the topic went, if that is known. counts are of its
+// lines returns one line about the topic's history, if that is known. counts are of its
 // processes.
 func (c *course) lines(l *layout, host string, counts ...string) []string {
 	var said []string
@@ -116,7 +117,7 @@ func (c *course) lines(l *layout, host string, counts ...string) []string {
 		say("first seen %s, %s ago", l.show(c.since), span(l.now.Sub(c.since)))
 	}
 	if !c.lasts() && c.missed < l.overAfter {
-		say("nothing heard of %s since", host)
+		say("no rows of %s since", host)
 	}
 	if c.lasts() && !c.since.IsZero() && !c.here {
 		say("last seen %s", l.show(c.seen))

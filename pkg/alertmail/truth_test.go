@@ -73,7 +73,7 @@ func TestMailerThatDeliversAndFailsIsNotTriedEachMinute(t *testing.T) {
 	sent = 0
 	hour(lasting)
 	hour()
-	if sent > 15 || len(byID) > 4 { // the storm as it is each hour, and its end
+	if sent > 15 || len(byID) > 4 { // the storm each hour, and its end
 		t.Errorf("%d mails in two hours, with %d ids", sent, len(byID))
 	}
 	// What is new isn't held up.
@@ -309,14 +309,15 @@ func TestDamagedLineOfTheStateLeavesTheRest(t *testing.T) {
 	same(t, contents(t, s.o.State+".bad"), text)
 }
 
-// TestClockThatJumpsSilencesNoHost: a host that is heard of isn't silent, whatever the clock says.
+// TestClockThatJumpsSilencesNoHost: a host that has rows isn't silent, whatever the clock
+// says.
 func TestClockThatJumpsSilencesNoHost(t *testing.T) {
 	for _, days := range []int{2, -2} {
 		s := newStory(t)
 		s.run(lasting)
 		s.now = s.now.AddDate(0, 0, days)
 		s.silent(4)
-		if body := s.reports("groucho imapd on moscow: over"); strings.Contains(body, "nothing heard") {
+		if body := s.reports("groucho imapd on moscow: over"); strings.Contains(body, "no rows of") {
 			t.Error(body)
 		}
 	}

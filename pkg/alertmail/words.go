@@ -40,8 +40,8 @@ func grouped(n int64) string {
 	return text
 }
 
-// pattern returns what compiles a regular expression when it is first called: that takes
-// longer than all else of a run that finds nothing.
+// pattern returns a function that compiles a regular expression when it is first called.
+// Compiling takes longer than everything else in a run that finds nothing.
 func pattern(text string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
 }

@@ -1,4 +1,4 @@
-// Package child runs other programs. A child is bounded in every respect: it leads a
+// Package child runs other programs. A child is bounded in each respect: it leads a
 // process group of its own, which is killed as a whole when its time is over; what it
 // writes is kept within a size; and a child that no signal ends is given up.
 package child
@@ -33,8 +33,8 @@ type Command struct {
 
 	Limit time.Duration // from the start; the group is killed after that. 0: no limit
 
-	// NormalPriority starts the child at normal priority, if this process has raised
-	// its own. The pipe of filters inherits it, the mail system needn't.
+	// NormalPriority starts the child at normal priority, if this process has raised its
+	// own. The filters of the pipe inherit it; the mail system needn't.
 	NormalPriority bool
 }
 
@@ -58,7 +58,7 @@ type stage int
 const (
 	starting stage = iota
 	running
-	gone // its number may become another's
+	gone // another process may get its PID
 )
 
 // Errors of a child that had to be ended.
@@ -75,8 +75,8 @@ const (
 	patience = 2 * time.Second
 	// startMost is how long a child without a limit may take until it has started.
 	startMost = time.Minute
-	// pipeDelay is how long an output is read after the child's end, because a
-	// process that it has left behind holds it open.
+	// pipeDelay is how long an output is read after the child's end: a process that the
+	// child has left may hold it open.
 	pipeDelay = time.Second
 )
 
@@ -132,8 +132,8 @@ func Run(c Command) error {
 	return p.Wait()
 }
 
-// run is the child's life. Even to start it can take for ever, when its file is on a
-// sick disk or server.
+// run starts the child and waits for it. Even the start can take for ever, if its file is
+// on a sick disk or server.
 func (p *Process) run(cmd *exec.Cmd, normal bool, started chan<- error) {
 	start := cmd.Start
 	if normal {
@@ -163,7 +163,7 @@ func (p *Process) run(cmd *exec.Cmd, normal bool, started chan<- error) {
 	p.finish(err)
 }
 
-// forget keeps the child's number from being signalled any more.
+// forget makes sure that the child's PID isn't signalled any more.
 func (p *Process) forget() {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()

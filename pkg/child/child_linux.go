@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// awaitExit waits until the child is dead and not yet reaped: until then its number is
-// its own, and so is that of its group. It reports whether it did wait, waitid(2).
+// awaitExit waits until the child is dead and not yet reaped: until then no other process
+// gets its PID or that of its group. It reports whether it did wait, waitid(2).
 func awaitExit(pid int) bool {
 	for {
 		switch unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) {

@@ -1,6 +1,6 @@
-// Package filter is what all stormcheck tools share around urfave/cli: one way
-// to take flags, to say what is wrong, to check that output was written, and to
-// end. Its messages follow these rules:
+// Package filter is what all stormcheck tools share around urfave/cli: one way to take
+// flags, to report problems, to check that output was written, and to end. Its messages
+// follow these rules:
 //
 //   - stdout is for rows (of alertmail, the message), --help and --version; all
 //     else goes to stderr.
@@ -75,7 +75,7 @@ func New(t Tool) *cli.App {
 		DisableSliceFlagSeparator: true,
 		UseShortOptionHandling:    true,
 		CustomAppHelpTemplate:     helpTemplate,
-		ExitErrHandler:            func(*cli.Context, error) {}, // cli's own ends the process from within
+		ExitErrHandler:            func(*cli.Context, error) {}, // cli's own handler would end the process
 		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return Usagef("%s", flagText(err)) },
 	}
 	app.Action = func(c *cli.Context) error { return t.run(c) }
@@ -110,7 +110,7 @@ func (t Tool) run(c *cli.Context) error {
 	return exit(status)
 }
 
-// checked remembers the first failure to write, whoever overlooks it.
+// checked remembers the first failure to write, even if the writer ignores it.
 type checked struct {
 	w   io.Writer
 	err error
@@ -174,7 +174,7 @@ func say(app *cli.App, err error) {
 	fmt.Fprintf(app.ErrWriter, "%s: %s\n", app.Name, rows.Printable(err.Error()))
 }
 
-// exit is an error that only says how to end: what is wrong has been printed.
+// exit is an error that only has the status: the problem has been printed.
 type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("status %d", int(e)) }
@@ -183,8 +183,8 @@ func (e exit) Error() string { return fmt.Sprintf("status %d", int(e)) }
 // its configuration.
 var ErrUnfit error = exit(unfit)
 
-// ErrFailed ends a tool with status 1 in silence: what is wrong has been said, now
-// or by an earlier run that it would only repeat.
+// ErrFailed ends a tool with status 1 and without a message: the problem has been reported
+// before, by this run or an earlier one.
 var ErrFailed error = exit(failed)
 
 type usageError string
@@ -212,7 +212,7 @@ func flagText(err error) string {
 	return text
 }
 
-// dashed returns a flag as it is written.
+// dashed returns a flag's name with its hyphens.
 func dashed(name string) string {
 	if name = strings.TrimPrefix(name, "-"); len(name) == 1 {
 		return "-" + name
@@ -220,9 +220,8 @@ func dashed(name string) string {
 	return "--" + name
 }
 
-// own makes cli's flags ours: one that isn't repeatable is refused when it is
-// given again (cli would take the last in silence), and help leaves out that a
-// switch is off by default.
+// own wraps cli's flags. One that isn't repeatable is refused if it is given twice, where
+// cli would silently take the last. Help doesn't say that a switch is off by default.
 func own(flags []cli.Flag) []cli.Flag {
 	for i, f := range flags {
 		if b, ok := f.(*cli.BoolFlag); ok {
@@ -268,7 +267,7 @@ func (o *onceValue) Set(text string) error {
 	return o.Value.Set(text)
 }
 
-// IsBoolFlag tells package flag whether the flag stands without a value.
+// IsBoolFlag reports to package flag whether the flag has no value.
 func (o *onceValue) IsBoolFlag() bool {
 	b, ok := o.Value.(interface{ IsBoolFlag() bool })
 	return ok && b.IsBoolFlag()

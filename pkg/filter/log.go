@@ -46,10 +46,10 @@ func (l *Log) Add(record *rows.Record) error {
 // header is the first line of each log.
 var header = rows.Header(rows.AllColumns)
 
-// Flush appends the batch to the file: one write, under a lock, after the header
-// where the file is empty. A file that begins otherwise is moved aside first. The
-// file is opened by its name each time, so that it can be rotated. A batch that
-// can't be written is dropped.
+// Flush appends the batch to the file: one write, under a lock, after the header where the
+// file is empty. A file with another first line is moved aside first. The file is opened
+// by its name each time, so that it can be rotated. A batch that can't be written is
+// dropped.
 func (l *Log) Flush() error {
 	if l.rows != nil {
 		l.rows.Flush()

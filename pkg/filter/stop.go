@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Stop is a run's wish to end early, by a signal: SIGTERM or one of the others that
-// it was made for. After the first one the row in hand is finished or given up, and no
-// other is begun.
+// A Stop says that a run is to end early because of a signal: SIGTERM or one of the others
+// that it was made for. After the first one the row in hand is finished or given up, and
+// no other is begun.
 type Stop struct {
 	signals  chan os.Signal
 	over     chan struct{} // closed by release
@@ -67,8 +67,8 @@ func (s *Stop) wait() {
 // Asked is closed when the run is to end early.
 func (s *Stop) Asked() <-chan struct{} { return s.asked }
 
-// Err returns why rows are not acted on any more: "ended early by a signal: ", and
-// which one. It is nil before that.
+// Err returns why no more rows are acted on: "ended early by a signal: " and the signal.
+// Before a signal it is nil.
 func (s *Stop) Err() error {
 	if isClosed(s.asked) {
 		return s.err
@@ -103,9 +103,8 @@ func (s *Stop) release() {
 	}
 }
 
-// An interruptible is an input that fails with ErrFailed instead of being waited for,
-// when the run is to end early and no row is in hand, or when the reader of the output
-// has gone.
+// An interruptible is an input that doesn't block for ever. It fails with ErrFailed if the
+// run is to end early and no row is in work, or if the reader of the output has gone.
 type interruptible struct {
 	*os.File
 	stop    *Stop

@@ -1,7 +1,7 @@
-// Package killstorm ends every process of one account and one name. Before it signals
-// any it makes sure that the row is about this machine and of now, that the account is
-// the one that the row says, that the account isn't one that runs the service of
-// everybody, and that the storm is still there.
+// Package killstorm ends every process of one account and one name. Before it signals any
+// it makes sure that the row is about this machine and of now, that the account is the one
+// that the row says, that the account doesn't run a service for everybody, and that the
+// storm is still there.
 //
 // Each file uses only those after it: app, run, lastlook, fight, kill, freeze, look,
 // others, report, evidence, mailboxes, titles, trim, audit, refusal, storms, brake,
@@ -29,8 +29,8 @@ const (
 	noRealtime  = "no-realtime"
 )
 
-// Prepare is for the first instruction of the program, with its arguments: in a storm
-// each moment at the usual priority may be seconds long, and reading flags comes after.
+// Prepare is called first in the program, before flags are read, with the arguments: in a
+// storm each moment at the usual priority may take seconds.
 func Prepare(args []string) {
 	normal := func(arg string) bool {
 		name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")

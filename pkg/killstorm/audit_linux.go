@@ -10,15 +10,15 @@ import (
 	"stormcheck/pkg/syslog"
 )
 
-// How many lines the audit has for one row at most, and for how many processes the
-// state and the parent.
+// The audit has at most so many lines for one row, and for so many processes the state and
+// the parent.
 const (
 	auditLines   = 50
 	auditParents = 20
 )
 
-// keepAudit keeps what the audit says of the first ones and what will be gone with
-// them: their states and parents.
+// keepAudit keeps the states and parents of the first processes for the audit, because
+// these are gone after the kill.
 func (f *fight) keepAudit(s *storm) {
 	s.audited = map[id]string{}
 	who := &f.one

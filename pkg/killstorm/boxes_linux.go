@@ -10,8 +10,9 @@ import (
 	"stormcheck/pkg/mailbox"
 )
 
-// answer is how much longer than it was given a file system may take to answer. One
-// that doesn't, a server's that is down, keeps no other from its locks.
+// answer is how much longer than its time a file system may take to answer. One that
+// doesn't answer, such as that of a server that is down, doesn't delay the locks of
+// others.
 const answer = 200 * time.Millisecond
 
 // boxes are a user's mailboxes, held open and locked while the user's processes end,
@@ -23,8 +24,8 @@ type boxes struct {
 	early  bool // they were unlocked before the end
 }
 
-// add takes a locked mailbox, for holdMost from the first one on. It is false if that
-// is over.
+// add takes a locked mailbox, to be unlocked holdMost after the first one. It reports
+// false if that time is over.
 func (b *boxes) add(f *os.File) bool {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
@@ -101,9 +102,9 @@ func (b *boxes) lock(templates []mailbox.Template, user mailbox.User, end time.T
 // run.
 const mostWaiting = 8
 
-// An answers keeps count of the threads that wait for file systems. One that doesn't
-// answer keeps its thread, also from one fight to the next, so no storm of a user
-// whose thread still waits gets another.
+// An answers counts the threads that wait for file systems. A file system that doesn't
+// answer keeps its thread, also from one fight to the next, so a user whose thread still
+// waits gets no other.
 type answers struct {
 	mutex   sync.Mutex
 	waiting map[string]int // threads, by the name of the mailboxes' user

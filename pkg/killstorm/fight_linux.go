@@ -8,8 +8,8 @@ import (
 // stale is how old a look may be that decides about a kill.
 const stale = 100 * time.Millisecond
 
-// run ends the storms, or gives up at the deadline or after a signal. However it comes
-// out no process stays frozen.
+// run ends the storms, or gives up at the deadline or after a signal. In any case no
+// process stays frozen.
 func (f *fight) run() {
 	f.dropPaused()
 	f.keep(func(*storm) error { return f.changed() })
@@ -31,7 +31,7 @@ func (f *fight) run() {
 			f.unlock()
 		}
 		f.dropPaused()
-		f.ask() // without locks: they may have to write their last into the mailbox
+		f.ask() // without locks: the processes may have to write to the mailbox before they end
 	}
 	begin := time.Now()
 	if f.interrupted() == nil {

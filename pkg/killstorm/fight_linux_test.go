@@ -314,7 +314,7 @@ func TestProcessesThatCameAndWentAreForgotten(t *testing.T) {
 	s := &storm{index: map[id]int{}}
 	for sweep := 1; sweep <= 2000; sweep++ {
 		for n := range 10 {
-			s.meet(&proc.Process{PID: sweep*10 + n, Start: 1}, process{sweep: sweep})
+			s.see(&proc.Process{PID: sweep*10 + n, Start: 1}, process{sweep: sweep})
 		}
 		if sweep == 1 {
 			s.processes[3].sent = syscall.SIGTERM
@@ -435,7 +435,7 @@ func TestEndlessFreezeEndsInAKill(t *testing.T) {
 	s.processes = nil
 	b.visit = func(_ int, p *proc.Process) {
 		if i := slices.IndexFunc(storm, func(cmd *exec.Cmd) bool { return cmd.Process.Pid == p.PID }); i >= 0 && i < b.sweeps {
-			b.meet(p)
+			b.see(p)
 		}
 	}
 	defer func(most time.Duration) { freezeMost = most }(freezeMost)
@@ -508,7 +508,7 @@ func TestAuditIsOfTheFirstVictims(t *testing.T) {
 	}
 }
 
-// A dry run speaks of those who are there.
+// A dry run counts the processes that are there.
 func TestDryRunNamesWhatIsThere(t *testing.T) {
 	s := storm{processes: []process{
 		{id: id{10, 1}, sweep: 9}, {id: id{11, 1}, sweep: 9, stage: gone}, {id: id{12, 1}, sweep: 8},

@@ -11,8 +11,8 @@ import (
 // They may use it to fork, so it is short; see also rest.
 const freezeGap = 100 * time.Microsecond
 
-// freezeFast is how long a storm's freeze has nearly all of the processor, and
-// freezeMost after what time it is killed though it goes on; a variable for tests.
+// freezeFast is how long the freeze takes nearly all of the processor. After freezeMost
+// the storm is killed even if new processes still come; it is a variable for tests.
 const freezeFast = time.Second
 
 var freezeMost = 5 * time.Second
@@ -44,8 +44,8 @@ func (f *fight) freeze() (fresh int, err error) {
 }
 
 // stop stops what the last sweep saw and hasn't been stopped yet. It returns how many
-// processes it stopped, and how many of the sweep's there are to be dealt with: also
-// those that had gone when it came, for their children may be there.
+// processes it stopped, and how many of the sweep's processes still matter. These include
+// processes that have just gone, because their children may be there.
 func (f *fight) stop() (stopped, left int) {
 	var fresh, there atomic.Int64
 	for _, s := range f.storms {
@@ -90,8 +90,8 @@ func (f *fight) stopOne(s *storm, p *process, who *proc.Identity, fresh, there *
 	}
 }
 
-// reconsider looks again at a process that had another real uid: it may just have been
-// giving it up, as a server's child does that becomes the user's.
+// reconsider looks again at a process that had another real uid: it may have been about to
+// change it, as a server's child does when it becomes the user's.
 func (f *fight) reconsider(s *storm, p *process, who *proc.Identity) {
 	h, err := f.open(p, who)
 	if err != nil {

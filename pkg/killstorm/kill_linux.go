@@ -7,14 +7,14 @@ import (
 	"stormcheck/pkg/proc"
 )
 
-// lastGrace is how long the last to be killed at the deadline have to be gone.
+// lastGrace is how long processes that are killed at the deadline may take to be gone.
 const lastGrace = 500 * time.Millisecond
 
-// patience is how long those that were killed have to be gone before the next sweep.
+// patience is how long killed processes may take to be gone before the next sweep.
 const patience = 500 * time.Millisecond
 
-// ask sends the signal that isn't KILL to those that are there, and waits until they
-// have followed it, or the grace is over.
+// ask sends the signal of --signal, which isn't KILL, to the processes, and waits until
+// they have ended or the grace is over.
 func (f *fight) ask() {
 	if _, err := f.freeze(); err == nil {
 		f.send(f.Signal)
@@ -30,12 +30,12 @@ func (f *fight) ask() {
 	}
 }
 
-// kill kills all that are stopped, and all that come, until none is left. fresh of
-// them came last.
+// kill kills all processes that are stopped, and all that come, until none is left. fresh
+// is how many the last sweep found.
 func (f *fight) kill(fresh int) error {
 	f.killing = true
-	// One process that forks and ends all the time can slip past a sweep, so two
-	// in a row have to find none.
+	// A process that forks and ends all the time can slip past a sweep, so two sweeps in a
+	// row have to find none.
 	for empty := 0; empty < 2; {
 		f.send(killSignal)
 		if fresh > 0 || !f.await() {
@@ -56,9 +56,9 @@ func (f *fight) kill(fresh int) error {
 	return nil
 }
 
-// send sends a signal to all that were stopped or signalled, and to no other: stop has
-// declined the rest. Their name may be another by now, they are the same processes;
-// but one that has run a setuid program since is no longer only the user's.
+// send sends a signal to all processes that were stopped or signalled, and to no other.
+// They may have another name by now, but they are the same processes. One that has run a
+// setuid program since is no longer only the user's.
 func (f *fight) send(sig Signal) {
 	f.each(func(s *storm, p *process, who *proc.Identity) {
 		if p.stage == signalled || p.denied != nil || !p.touched() || !p.remains(s.sweep) {
@@ -82,11 +82,11 @@ func (f *fight) send(sig Signal) {
 	})
 }
 
-// await waits until those that were killed have gone, for patience at most, for others
-// may come. A sweep meanwhile would take from them the processor that they need for it,
-// so it looks at one at a time. It reports whether it has waited for any: it doesn't
-// any more once none went in all that time, for one that is stuck would delay all
-// others each time.
+// await waits until the killed processes have gone, at most for patience, because others
+// may come. They need the processor to end, and a sweep would take it, so await looks at
+// one process at a time. It reports whether it has waited for any. If none has gone in all
+// that time it never waits again, because a stuck process would delay all others each
+// time.
 func (f *fight) await() (waited bool) {
 	if f.stuck {
 		return false
@@ -129,10 +129,10 @@ func (f *fight) hasGone(p *process) bool {
 	return p.stage == gone
 }
 
-// finalKill kills all that are stopped, and gives them a moment to be gone. After a
-// second signal it resumes them instead. It tries
-// again what it can't open, and it goes on though the table can't be read: a process
-// that hasn't got the signal by the end would stay frozen.
+// finalKill kills all processes that are stopped, and gives them a moment to be gone.
+// After a second signal it resumes them instead. It retries a process that it can't open,
+// and goes on even if the table can't be read: a process without the signal would stay
+// frozen.
 func (f *fight) finalKill() {
 	for begin := time.Now(); ; {
 		if f.abandoned.Load() {
@@ -153,7 +153,7 @@ func (f *fight) finalKill() {
 	}
 }
 
-// countAlive looks at those that were stopped or signalled and that the last sweep
+// countAlive looks at processes that were stopped or signalled and that the last sweep
 // hasn't seen: they have gone, or have another name. It returns how many remain.
 func (f *fight) countAlive() (left int) {
 	var alive atomic.Int64

@@ -220,7 +220,7 @@ func TestReusedPIDIsNotKilled(t *testing.T) {
 	pid := first.Process.Pid
 	b := fight{killer: newKiller(Options{}), byUID: map[uint32][]*storm{}}
 	s := &storm{target: target{user: mailbox.User{UID: uid}, comm: comm}, naming: naming{comm: comm}, index: map[id]int{}}
-	b.storms, b.byUID[uid], b.visit = []*storm{s}, []*storm{s}, func(_ int, p *proc.Process) { b.meet(p) }
+	b.storms, b.byUID[uid], b.visit = []*storm{s}, []*storm{s}, func(_ int, p *proc.Process) { b.see(p) }
 	table, err := proc.Open()
 	must(err)
 	b.table = table
@@ -498,7 +498,7 @@ func TestAuditFieldsAreNotForged(t *testing.T) {
 			t.Errorf("%q, parent %q: fields %q of %q", comm, parent, got, text)
 		}
 	}
-	// The parent's name as it is read.
+	// The parent's name, as read from the table.
 	own, err := os.ReadFile("/proc/self/comm")
 	must(err)
 	victims(t, 1, uid, "plain", name("i"), nil)

@@ -10,7 +10,7 @@ import (
 	"stormcheck/pkg/proc"
 )
 
-// A killer is a run. A signal ends it.
+// A killer is one run of killstorm. A signal ends it.
 type killer struct {
 	Options
 	signals chan os.Signal

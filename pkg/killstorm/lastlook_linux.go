@@ -7,8 +7,8 @@ import (
 	"stormcheck/pkg/proc"
 )
 
-// comeback is how long after the last kill the last look is: what starts such processes
-// gets the processor and the mailbox's lock meanwhile.
+// comeback is the time from the last kill to the last look. Whatever starts such processes
+// has the processor and the mailbox's lock meanwhile.
 const comeback = 100 * time.Millisecond
 
 // lastLook looks once more for all storms of which killstorm has ended a process.
@@ -42,8 +42,8 @@ func (f *fight) lookLast() error {
 	f.killing = true
 	c := census{}
 	f.visit = func(w int, p *proc.Process) {
-		if !f.meet(p) {
-			f.meetOther(c, p, func(s *storm) bool { return p.Start >= s.since || s.leftName(id{p.PID, p.Start}) })
+		if !f.see(p) {
+			f.countOther(c, p, func(s *storm) bool { return p.Start >= s.since || s.leftName(id{p.PID, p.Start}) })
 		}
 	}
 	if err := f.sweep(); err != nil {

@@ -16,7 +16,7 @@ func newFight(k *killer, storms []*storm, deadline time.Time) (*fight, error) {
 		return nil, err
 	}
 	f := &fight{killer: k, lookout: look, storms: storms, deadline: deadline, byUID: map[uint32][]*storm{}, unbound: unbound()}
-	f.visit = func(_ int, p *proc.Process) { f.meet(p) }
+	f.visit = func(_ int, p *proc.Process) { f.see(p) }
 	for _, s := range storms {
 		if s.index == nil {
 			s.index = map[id]int{}
@@ -31,7 +31,7 @@ func newFight(k *killer, storms []*storm, deadline time.Time) (*fight, error) {
 }
 
 // unbound reports whether real-time processes may have all of the processor, sched(7).
-// Else the kernel keeps a twentieth for others.
+// Otherwise the kernel keeps a twentieth for others.
 func unbound() bool {
 	text, _ := os.ReadFile("/proc/sys/kernel/sched_rt_runtime_us")
 	return string(text) == "-1\n"
@@ -56,26 +56,26 @@ func (f *fight) sweep() error {
 	return err
 }
 
-// meet notes a process of the table, and reports whether it is one of a storm's.
-func (f *fight) meet(p *proc.Process) bool {
+// see notes a process of the table, and reports whether it is one of a storm's.
+func (f *fight) see(p *proc.Process) bool {
 	if p.Zombie || p.Kernel || p.PID <= 1 {
 		return false
 	}
-	met := false
+	found := false
 	for _, s := range f.byUID[p.UID] {
-		met = f.meetIn(s, p) || met
+		found = f.seeIn(s, p) || found
 	}
 	for _, s := range f.rootless {
 		if s.subordinates.Hold(p.UID) {
-			met = f.meetIn(s, p) || met
+			found = f.seeIn(s, p) || found
 		}
 	}
-	return met
+	return found
 }
 
-// meetIn notes a process that has the uid for a storm, and reports whether it may be one
+// seeIn notes a process that has the uid for a storm, and reports whether it may be one
 // of it.
-func (f *fight) meetIn(s *storm, p *proc.Process) bool {
+func (f *fight) seeIn(s *storm, p *proc.Process) bool {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	c := s.naming.of(p.Comm)
@@ -89,7 +89,7 @@ func (f *fight) meetIn(s *storm, p *proc.Process) bool {
 	if f.isOwn(p) {
 		found.refuse(ownGroup)
 	}
-	s.meet(p, found)
+	s.see(p, found)
 	return true
 }
 
@@ -114,11 +114,10 @@ func (f *fight) look() error {
 	return nil
 }
 
-// stillDue holds what the last sweep has seen against the limits again, and sets the
-// goal. Processes that
-// must not be touched count too: they are there. But the others have to reach the
-// limit without them, or a few processes of a person would end for the many of a
-// container. An error that is a Note is no failure.
+// stillDue compares what the last sweep has seen with the limits again, and sets the goal.
+// Processes that must not be touched count too. But the others have to reach the limit
+// without them, or a few processes of a person would end because a container has many. An
+// error that is a Note is no failure.
 func (s *storm) stillDue(most int64) error {
 	var all, fit rows.Numbers
 	for _, p := range s.processes {
@@ -159,9 +158,9 @@ func count(n *rows.Numbers, p process) {
 	}
 }
 
-// examine looks at what the sweep has seen for a reason not to touch it: at all of
-// it, if its number matters, or until so many have none that the limit is reached.
-// What is to be stopped is looked at again then.
+// examine looks for reasons not to touch the processes that the sweep has seen. If their
+// number matters it looks at all, otherwise only until enough for the limit may be
+// touched. Before a process is stopped it is examined again.
 func (f *fight) examine(all bool) {
 	for _, s := range f.storms {
 		s.fit.Store(0)

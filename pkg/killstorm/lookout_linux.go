@@ -24,8 +24,8 @@ type lookout struct {
 }
 
 func openLookout() (l lookout, err error) {
-	// The group is 0 if its leader is outside of this PID namespace, and so is that of
-	// every other process from there.
+	// The group is 0 if its leader is outside this PID namespace. So is the group of every
+	// other process started from there.
 	l = lookout{own: map[int]bool{}, group: syscall.Getpgrp()}
 	if l.table, err = proc.Open(); err != nil {
 		return l, err

@@ -44,9 +44,9 @@ func (f *fight) unlock() {
 	}
 }
 
-// forAll does something to the files of all storms at once whose file systems have
-// answered so far, and adds to their notes what it returns, or the note on those that
-// don't answer by end.
+// forAll calls do at once for all storms whose file systems have answered so far, and adds
+// what do returns to their notes. Storms whose file systems don't answer by end get the
+// note noAnswer.
 func (f *fight) forAll(end time.Time, noAnswer filter.Note, do func(*storm) []error) {
 	type done struct {
 		by    *storm
@@ -93,8 +93,8 @@ func (s *storm) note(note error) {
 	}
 }
 
-// removeDotlocks removes the USER.lock files of processes that were killed, and names
-// others that no process will remove.
+// removeDotlocks removes the USER.lock files of killed processes, and notes other stale
+// ones.
 func (f *fight) removeDotlocks() {
 	f.forAll(time.Now(), "lock files not looked for (no answer)", func(s *storm) (notes []error) {
 		for _, template := range f.Hold {

@@ -10,8 +10,8 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// subsided is the error of a storm of which so many processes are left, too few for
-// the limit.
+// subsided is the error of a storm that is below its limit; it is the number of processes
+// left.
 type subsided int64
 
 func (s subsided) Error() string { return rows.FormatSubsided(int64(s), "") }
@@ -35,7 +35,7 @@ func (f *fight) explain(left map[*storm]int64) {
 				return
 			}
 		}
-		f.meetOther(c, p, func(s *storm) bool {
+		f.countOther(c, p, func(s *storm) bool {
 			_, is := left[s]
 			return is && string(p.Comm) != s.comm && p.Start >= f.firstOf(s.due.Row)
 		})
@@ -86,9 +86,9 @@ func (f *fight) most(c census, s *storm) (most crowd) {
 	return most
 }
 
-// meetOther counts a process of a storm's account that has another name, if it is so.
-// It doesn't for titled rows: many people may have the account.
-func (f *fight) meetOther(c census, p *proc.Process, is func(*storm) bool) {
+// countOther counts a process of a storm's account that has another name, if is holds for
+// it. It doesn't for titled rows, because many people may share the account.
+func (f *fight) countOther(c census, p *proc.Process, is func(*storm) bool) {
 	if p.Zombie || p.Kernel || f.isOwn(p) {
 		return
 	}
@@ -96,7 +96,7 @@ func (f *fight) meetOther(c census, p *proc.Process, is func(*storm) bool) {
 	if len(of) == 0 {
 		return
 	}
-	f.mutex.Lock() // also for is, which looks at what the other worker meets
+	f.mutex.Lock() // also for is, which looks at what the other worker notes
 	defer f.mutex.Unlock()
 	for _, s := range of {
 		if !s.people && is(s) {
@@ -105,7 +105,7 @@ func (f *fight) meetOther(c census, p *proc.Process, is func(*storm) bool) {
 	}
 }
 
-// zombies words how many zombies there are, by their parents.
+// zombies says how many zombies each parent has.
 func (f *fight) zombies(parents map[int]int) string {
 	total, parent := 0, 0
 	for pid, n := range parents {

@@ -59,8 +59,8 @@ type process struct {
 // titled reports whether its title says whether the row is about it.
 func (p *process) titled() bool { return p.comm != nil && len(p.comm.rules) > 0 }
 
-// touched reports whether killstorm made it do anything, so that it has to see the end
-// of it.
+// touched reports whether killstorm has stopped or signalled it, and so must finish with
+// it.
 func (p *process) touched() bool { return p.stage == frozen || p.sent != 0 }
 
 // alive reports whether it lives after the sweep, as far as killstorm knows.

@@ -51,7 +51,7 @@ func (s *storm) wouldKill() string {
 	return text
 }
 
-// resistance says why those that remain do.
+// resistance says why processes remain.
 func (s *storm) resistance(left []process) string {
 	counts := map[string]int{}
 	for _, p := range left {

@@ -17,7 +17,7 @@ import (
 
 // Run takes a stream through killstorm.
 func Run(o Options, env filter.Env) error {
-	proc.MakeThreads() // or it could die in the middle, with processes frozen
+	proc.MakeThreads() // without them it could die with processes frozen
 	k := newKiller(o)
 	signal.Notify(k.signals, caught...)
 	defer signal.Stop(k.signals)
@@ -85,8 +85,8 @@ func (k *killer) storms(due []*filter.Due) (storms []*storm) {
 	return storms
 }
 
-// turns divides storms so that a row for the same processes as one before it has its
-// turn after that.
+// turns divides storms so that of two rows for the same processes the second has its turn
+// after the first.
 func turns(storms []*storm) (all [][]*storm) {
 	for len(storms) > 0 {
 		var now, later []*storm
@@ -102,8 +102,8 @@ func turns(storms []*storm) (all [][]*storm) {
 	return all
 }
 
-// turn looks at the storms again, and ends those that are still due. It returns those:
-// their rows are yet to be filled.
+// turn looks at the storms again, and ends those that are still due. It returns these,
+// whose rows are not filled yet.
 func (k *killer) turn(storms []*storm) (fought []*storm) {
 	start := time.Now() // each turn has its time, without the name service's
 	fail := func(err error) []*storm {

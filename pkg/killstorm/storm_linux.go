@@ -29,11 +29,11 @@ type storm struct {
 	silent    bool          // the file system of its mailboxes doesn't answer
 	audited   map[id]string // what the audit says of the first ones besides their PIDs
 
-	fit, fitRecent atomic.Int64 // of those examined: not refused, and of them recent
+	fit, fitRecent atomic.Int64 // the examined processes that aren't refused, and how many of these are recent
 }
 
-// meet notes what a sweep has seen. The table's p is valid only now.
-func (s *storm) meet(p *proc.Process, found process) {
+// see notes a process that a sweep has seen. The table's p is valid only during the call.
+func (s *storm) see(p *proc.Process, found process) {
 	found.id = id{p.PID, p.Start}
 	i, known := s.index[found.id]
 	if !known {
@@ -49,8 +49,8 @@ func (s *storm) meet(p *proc.Process, found process) {
 	at.sweep, at.state, at.parent = found.sweep, p.State, p.PPID
 }
 
-// forget makes room of those that have gone without having been touched: in a storm
-// most do, and each sweep would look at them.
+// forget drops processes that have gone untouched: in a storm most do, and each sweep
+// would look at them again.
 func (s *storm) forget(sweep int) {
 	s.processes = slices.DeleteFunc(s.processes, func(p process) bool {
 		return p.sweep < sweep-1 && !p.touched()
@@ -61,8 +61,8 @@ func (s *storm) forget(sweep int) {
 	}
 }
 
-// reserve makes room for the processes that will be met, so that no memory has to be
-// found for them when there is none left.
+// reserve allocates memory for the processes that the sweeps will find, because there may
+// be none left then.
 func (s *storm) reserve() {
 	room := 2*len(s.processes) + 256
 	s.processes = slices.Grow(s.processes, room)
@@ -73,7 +73,7 @@ func (s *storm) reserve() {
 	s.index = index
 }
 
-// any reports whether one process is so.
+// any reports whether is holds for one process.
 func (s *storm) any(is func(*process) bool) bool {
 	for i := range s.processes {
 		if is(&s.processes[i]) {
@@ -83,7 +83,7 @@ func (s *storm) any(is func(*process) bool) bool {
 	return false
 }
 
-// all returns the processes that are so.
+// all returns the processes for which are holds.
 func (s *storm) all(are func(*process) bool) (found []process) {
 	for i := range s.processes {
 		if p := &s.processes[i]; are(p) {

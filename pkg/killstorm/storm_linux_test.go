@@ -90,7 +90,7 @@ func play(role string) {
 		}()
 		io.Copy(io.Discard, os.Stdin)
 		return
-	case "speaker":
+	case "titled":
 		speak()
 		return
 	case "quiet":

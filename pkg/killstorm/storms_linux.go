@@ -17,8 +17,8 @@ import (
 //
 // From the first STOP to the last KILL it does nothing that could wait for another
 // process: it starts no process and no thread, waits for no lock, works in memory that it
-// has, and writes nothing but its list, for which there is room. It makes an exception
-// for titles alone, of processes that have stopped.
+// has, and writes nothing but its list, for which there is room. The only exception are
+// the titles of processes that have stopped.
 type fight struct {
 	*killer
 	lookout
@@ -26,7 +26,7 @@ type fight struct {
 	locked   []*storm // whose mailboxes were locked, also if they aren't due any more
 	deadline time.Time
 
-	byUID    map[uint32][]*storm // for meet, which Scan's workers call
+	byUID    map[uint32][]*storm // for see, which Scan's workers call
 	rootless []*storm            // whose accounts may have subordinate uids
 	mutex    sync.Mutex
 	visit    func(int, *proc.Process)
@@ -44,8 +44,8 @@ func (f *fight) each(do func(s *storm, p *process, who *proc.Identity)) {
 	}
 }
 
-// eachOf passes all processes of a storm to do, from two goroutines: it is the
-// kernel's work, which two processors share well.
+// eachOf passes all processes of a storm to do, from two goroutines, because the work is
+// the kernel's, and two processors share it well.
 func (f *fight) eachOf(s *storm, do func(s *storm, p *process, who *proc.Identity)) {
 	const share = 32
 	var (
@@ -70,8 +70,8 @@ func (f *fight) eachOf(s *storm, do func(s *storm, p *process, who *proc.Identit
 	wait.Wait()
 }
 
-// keep drops each storm for which why returns an error, which its row gets. None of
-// its processes was signalled, and none will be.
+// keep drops each storm for which why returns an error, and puts the error into its row.
+// No process of such a storm was or will be signalled.
 func (f *fight) keep(why func(*storm) error) {
 	var kept []*storm
 	for _, s := range f.storms {
@@ -100,8 +100,8 @@ func (f *fight) dropPaused() {
 	f.keep(func(s *storm) error { return p.holds(f.Options, s.due.Row) })
 }
 
-// begin reports whether processes of a storm may be signalled: if some have been, or
-// nothing has changed that must not change. Else it drops the storm.
+// begin reports whether processes of a storm may be signalled: some have been already, or
+// no watched file has changed. Otherwise it drops the storm.
 func (f *fight) begin(s *storm) bool {
 	if s.begun {
 		return true
@@ -161,8 +161,8 @@ func (f *fight) interrupted() error {
 	return f.termination()
 }
 
-// anyFrozen reports whether there is a process that was stopped, and that the signal
-// that ends it hasn't reached yet though it might.
+// anyFrozen reports whether a process was stopped and can still get the signal that ends
+// it.
 func (f *fight) anyFrozen() bool {
 	return slices.ContainsFunc(f.storms, func(s *storm) bool {
 		return s.any(func(p *process) bool { return p.stage == frozen && p.ends() && p.denied == nil })

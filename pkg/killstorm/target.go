@@ -105,9 +105,9 @@ func trimLimit(l rows.Limit) error {
 	return nil
 }
 
-// protect looks up the users of --protect, which are names or uids. All digits are both,
-// unless an account has that name. A name that no account has is a mistake, and would
-// protect nobody, unless titles may hold it.
+// protect looks up the users of --protect, which are names or uids. A user that is all
+// digits is both, unless an account has that name. A name that no account has is a
+// mistake, because it would protect nobody, unless titles may name it.
 func protect(users []string, titled bool, report func(error)) (Protected, error) {
 	p := Protected{UIDs: map[uint32]bool{}, Names: map[string]bool{}}
 	for _, user := range users {
@@ -130,8 +130,8 @@ func protect(users []string, titled bool, report func(error)) (Protected, error)
 }
 
 // spares says why processes of a target must not be ended, whatever their number:
-// those of protected users, root's, and those of system accounts, whose one uid runs
-// the service of everybody; but not those of one person, whom their titles name.
+// protected users' and root's are spared, and those of a system account, which runs a
+// service for everybody. The processes of one person that titles name may be ended.
 func (o Options) spares(t target) error {
 	switch uid := t.user.UID; {
 	case o.Protect.UIDs[uid] || o.Protect.Names[t.user.Name]:
@@ -181,8 +181,8 @@ func isLoss(text string) bool {
 	return false
 }
 
-// lost are failures of a copy that no user can bring about in place of a mailbox. With
-// any other a user could keep a storm.
+// lost are failures of a copy that no user can cause by what is at the mailbox's path.
+// With any other failure a user could keep a storm alive.
 var lost = []string{syscall.ENOSPC.Error(), syscall.EDQUOT.Error(), syscall.EIO.Error(), syscall.EROFS.Error()}
 
 // spells reports whether the proc pattern of a rule, USER/PROC as in the stream, has a

@@ -83,7 +83,7 @@ func (f *fight) settled() bool {
 	})
 }
 
-// release resumes processes that were stopped for titles that they had then.
+// release resumes processes that were stopped for a title that they no longer have.
 func (f *fight) release(which func(*process) bool) {
 	if !slices.ContainsFunc(f.storms, func(s *storm) bool { return s.any((*process).titled) }) {
 		return

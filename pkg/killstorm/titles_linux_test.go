@@ -43,7 +43,7 @@ func speak() {
 // speaks starts a victim with that title, that takes each line for its title.
 func speaks(t *testing.T, uid uint32, comm, title string) *testproc.Process {
 	t.Helper()
-	cmd := testproc.Self(uid, "KILLSTORM_ROLE=speaker "+comm)
+	cmd := testproc.Self(uid, "KILLSTORM_ROLE=titled "+comm)
 	cmd.Args = []string{strings.Repeat("x", 200)}
 	s := testproc.Start(t, cmd)
 	s.Write(t, title)
@@ -78,7 +78,7 @@ func TestProcessWhoseTitleChangesWhenItHasStoppedGoesOn(t *testing.T) {
 	b := fight{killer: newKiller(Options{}), byUID: map[uint32][]*storm{}}
 	s := &storm{target: target{user: mailbox.User{UID: uid}, owner: owner, comm: comm, people: true, table: table, named: "groucho"}, index: map[id]int{}}
 	s.naming = naming{table: table, owner: owner, comm: comm}
-	b.storms, b.byUID[uid], b.visit = []*storm{s}, []*storm{s}, func(_ int, p *proc.Process) { b.meet(p) }
+	b.storms, b.byUID[uid], b.visit = []*storm{s}, []*storm{s}, func(_ int, p *proc.Process) { b.see(p) }
 	var err error
 	b.table, err = proc.Open()
 	must(err)

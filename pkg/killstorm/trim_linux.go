@@ -8,8 +8,8 @@ import (
 	"stormcheck/pkg/filter"
 )
 
-// choose chooses, once, which processes of the storms that are trimmed end: the oldest
-// of those that aren't likely to be a parent or a person's.
+// choose chooses once which processes of the trimmed storms end: the oldest among those
+// that are unlikely to be a parent or somebody's session.
 func (f *fight) choose() {
 	for _, s := range f.storms {
 		if s.goal == endOldest && !s.trim.done {

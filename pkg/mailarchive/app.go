@@ -89,8 +89,8 @@ func mailboxes(f *filter.Flags) (all []mailbox.Template) {
 	return all
 }
 
-// isNumbered reports whether a suffix would be taken for a part of the EPOCH before
-// it, or for the number behind a name that was taken.
+// isNumbered reports whether a suffix would be taken for a part of the EPOCH before it, or
+// for the number after a name that exists already.
 func isNumbered(suffix string) bool {
 	const digits = "0123456789"
 	if suffix == "" {

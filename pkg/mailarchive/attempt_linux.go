@@ -20,9 +20,10 @@ import (
 // waiting 19 s. A variable for tests.
 var maxHold = 15 * time.Second
 
-// killstorm locks the mailbox again as soon as the row is passed on, for as long again.
-// A mailbox that was locked for longer than shortHold is left alone for a gap before
-// that: a delivery agent that tries each second gets through. Variables for tests.
+// killstorm locks the mailbox again, for up to the same time, as soon as the row is passed
+// on. Before that, a mailbox that was locked for longer than shortHold stays unlocked for
+// a gap, so that a delivery agent that tries each second gets through. Variables for
+// tests.
 var (
 	shortHold = 3 * time.Second
 	gap       = 1100 * time.Millisecond
@@ -38,9 +39,8 @@ func newBox(j *job, t mailbox.Template) *box {
 	return b
 }
 
-// archive archives the mailbox. The result has the copy that stands for it, if one
-// does, and what is to be said of it, or why there is none. In a dry run it says what
-// would be done.
+// archive archives the mailbox. The result has the copy that stands for it and notes on
+// that copy, or the reason why there is none. In a dry run it says what would be done.
 func (b *box) archive() result {
 	b.failed = b.hasFailed(b.path)
 	r, over := b.look()
@@ -62,11 +62,12 @@ type glance struct {
 	size   int64
 }
 
-// impatient is how long a mailbox is looked at that has failed before: a variable for
-// tests.
+// impatient is how long a look may take at a mailbox that has failed before: a variable
+// for tests.
 var impatient = time.Second
 
-// look says without a lock what is to be said of the mailbox if it isn't to be copied.
+// look looks at the mailbox without a lock. over says that the mailbox need not be copied,
+// and then r is the result.
 func (b *box) look() (r result, over bool) {
 	ctx, cancel := b.ctx, context.CancelFunc(func() {})
 	if b.failed {
@@ -161,9 +162,9 @@ func (b *box) withinMoment(f func(*task) (result, error)) (result, error) {
 	return ask(ctx, b.job, b.inArchive(), f)
 }
 
-// save copies the mailbox, again while it changes. A copy that may be torn is kept
-// until there is another: it is all there is when the mailbox goes, grows too large
-// or gets a lease meanwhile.
+// save copies the mailbox, again while it changes. A copy that may be torn is kept until
+// there is another, because the mailbox may vanish, grow too large or get a lease
+// meanwhile.
 func (b *box) save() result {
 	var kept *attempt
 	for try := 1; ; try++ {
@@ -213,8 +214,8 @@ func (b *box) attempt(patient bool) (*attempt, error) {
 	return made, err
 }
 
-// open waits for the turn with the mailbox open, and locked if it can be. However often
-// it is copied, it isn't locked longer than mail programs wait.
+// open waits for the turn with the mailbox open, and locked if it can be. In all tries
+// together it isn't locked longer than mail programs wait.
 func (b *box) open(patient bool) (*turn, error) {
 	t := &turn{rank: b.rank, until: time.Now()}
 	if patient { // there has to be time to copy without the lock
@@ -287,7 +288,7 @@ type attempt struct {
 	gone     bool          // it can't be opened any more
 	unlocked time.Time     // when its locks ended
 	took     time.Duration // from the lock to the disk
-	said     []error       // how far the copy is to be trusted, and what of the file it lacks
+	said     []error       // how far the copy can be trusted, and which attributes it lacks
 }
 
 // copy copies the mailbox once, and unlocks it.
@@ -351,8 +352,8 @@ func (b *box) finish(a *attempt, from *os.File, as unix.Stat_t) (err error) {
 	return b.inTime()
 }
 
-// publish gives the copy its name, and removes older ones. It may be a little over time,
-// with a copy that was made before another try took too long.
+// publish gives the copy its name, and removes older ones. It may overrun the row's time a
+// little, if a copy was made before another try took too long.
 func (b *box) publish(a *attempt) result {
 	r, err := b.withinMoment(func(t *task) (r result, err error) {
 		defer a.discard()
@@ -385,7 +386,7 @@ func (b *box) leaveGap() {
 	}
 }
 
-// verdict says how far a copy is to be trusted.
+// verdict says how far a copy can be trusted.
 func verdict(unlocked error, torn bool) []error {
 	switch {
 	case torn && unlocked != nil:
@@ -398,12 +399,12 @@ func verdict(unlocked error, torn bool) []error {
 	return nil
 }
 
-// settled returns what the mailbox is once it has been so for a moment: a change in
-// the same tick of the clock as the last doesn't show in the ctime. One that never
-// rests isn't waited for.
+// settled returns the mailbox's stat once it has not changed for a moment, because a
+// change within the same tick of the clock doesn't show in the ctime. It doesn't wait for
+// a mailbox that keeps changing.
 //
 // What a program writes into a mapped file, mmap(2), shows in the ctime only if the page
-// wasn't changed before: so all pages that were are written back first.
+// wasn't changed before: so all changed pages are written back first.
 func settled(f *os.File) (st unix.Stat_t, atRest bool, err error) {
 	for range tries {
 		began := time.Now()
@@ -442,9 +443,8 @@ func restat(t mailbox.Template, u mailbox.User) (st unix.Stat_t, err error) {
 	return stat(f)
 }
 
-// changed reports whether a is no longer what b is now. The times alone don't say
-// it: mail programs set the mtime back, and another file may have come in its
-// place. Nobody can set the ctime.
+// changed reports whether a and b differ. The mtime alone isn't enough: mail programs set
+// it back, and another file may have replaced the mailbox. Nobody can set the ctime.
 func changed(a, b unix.Stat_t) bool {
 	return a.Dev != b.Dev || a.Ino != b.Ino || a.Size != b.Size || a.Mtim != b.Mtim || a.Ctim != b.Ctim
 }

@@ -47,9 +47,9 @@ func (f *draft) dress(from *os.File, as unix.Stat_t) (lost []error, err error) {
 	return lost, err
 }
 
-// markTorn notes on the copy that it may be torn. Where the file system can't have
-// that, such a copy counts as a whole one later. It comes before the owner's own
-// attributes, which may fill the room that there is.
+// markTorn notes on the copy that it may be torn. If the file system has no attributes,
+// such a copy counts as whole later. It is set before the owner's own attributes, which
+// may fill the space for them.
 func (f *draft) markTorn() { _ = unix.Fsetxattr(int(f.Fd()), tornMark, []byte("1"), 0) }
 
 // mark sets a mark on a copy that has its name.
@@ -79,9 +79,9 @@ func (d *directory) opened(name string, do func(fd int) error) error {
 	return do(fd)
 }
 
-// attributes copies the access list and what the owner has put into the user
-// namespace, xattr(7), and says what it couldn't. The others are the kernel's and
-// root's: a file's capabilities, for one, must not come back with it.
+// attributes copies the access list and what the owner has put into the user namespace,
+// xattr(7), and says what it couldn't. It copies no attributes of the kernel and of root:
+// a file's capabilities, for example, must not be restored with it.
 func (f *draft) attributes(from *os.File, as unix.Stat_t) (lost []error) {
 	names, err := listAttributes(int(from.Fd()))
 	if err != nil {

@@ -6,8 +6,7 @@ import (
 	"stormcheck/pkg/mailbox"
 )
 
-// tries is how often a mailbox that changes is copied before the last copy has
-// to do.
+// tries is how often a changing mailbox is copied at most; then the last copy stands.
 const tries = 3
 
 // A box is one of a user's mailboxes.

@@ -15,10 +15,9 @@ import (
 // step is how much is copied between two looks at the time and at what is free.
 const step = 8 << 20
 
-// contents copies the mailbox as far as st says, or shares the blocks if the file
-// system can. Holes stay holes: like cp it asks for them only if there are fewer
-// blocks than the size takes. If there are fewer bytes by now, the copy may be as short
-// as that.
+// contents copies the mailbox up to the size in st, or shares the blocks if the file
+// system can. Holes stay holes: like cp it asks for them only if there are fewer blocks
+// than the size takes. If the mailbox has become shorter, so may the copy.
 func (b *box) contents(turn *turn, to, from *os.File, st unix.Stat_t) error {
 	if err := b.fitsMaxSize(st); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 )
 
 // threads is how many calls may hang in the kernel at once. A call that hangs, as on a
-// file server that is down, keeps its thread; when all do, whatever else wants one waits
+// file server that is down, keeps its thread. When all threads hang, other work waits
 // until its row's time is over. Some more threads are for the archive directory alone.
 const (
 	threads        = 32
@@ -33,7 +33,7 @@ type crew struct {
 }
 
 // A silence is a directory in which tasks hang that nobody waits for any more. It isn't
-// tried again before one of them ends: each try would cost a thread.
+// tried again before one of them ends, because each try would cost a thread.
 type silence struct {
 	since time.Time
 	tasks int
@@ -72,8 +72,8 @@ func (c *crew) dismiss() {
 	close(c.inArchive)
 }
 
-// A task is what one thread of the crew does. It may be left behind: then it publishes
-// nothing, and its locks are released without it.
+// A task is what one thread of the crew does. It may be abandoned: then it publishes
+// nothing, and the crew releases its locks.
 type task struct {
 	ended chan struct{}
 
@@ -97,7 +97,7 @@ func (t *task) isLeft() bool {
 	return t.left
 }
 
-// hold registers a lock, to be released when the task is left behind.
+// hold registers a lock, to be released when the task is abandoned.
 func (t *task) hold(f *os.File, unlock func(*os.File)) *hold {
 	h := &hold{file: f, unlock: unlock}
 	t.mutex.Lock()
@@ -116,7 +116,7 @@ type place struct {
 }
 
 // do runs f, which begins in dir. The error is that f wasn't run, because dir doesn't
-// answer or the time is over, or that f hangs and was left behind.
+// answer or the time is over, or that f hangs and was abandoned.
 func (c *crew) do(ctx context.Context, at place, f func(*task)) error {
 	if err := c.answers(at.dir); err != nil {
 		return err
@@ -165,8 +165,8 @@ func (c *crew) answers(dir string) error {
 	return nil
 }
 
-// leave leaves a task behind until it ends, and releases its locks. On a dead file
-// server that may hang too: it isn't waited for long.
+// leave abandons a task until it ends, and releases its locks. It doesn't wait for that
+// for long, because on a dead file server a release may hang too.
 func (c *crew) leave(t *task) {
 	t.mutex.Lock()
 	t.left = true

@@ -101,7 +101,7 @@ var slow = []struct {
 }
 
 // honest runs the rows of the crowd and, last, the honest user's, and returns that row.
-// Until it is out, or until the time of those who wait is over, nothing is released.
+// Until it is out, or until the time of those that wait is over, nothing is released.
 func (c *crowd) honest() (row string) {
 	c.Helper()
 	in, out := io.Pipe()

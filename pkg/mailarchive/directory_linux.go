@@ -99,8 +99,8 @@ func (d *directory) close() {
 	}
 }
 
-// openDirectory opens the archive directory. Whoever else can write there could
-// put a link where a copy is to be made, or take a copy away.
+// openDirectory opens the archive directory. Whoever else can write there could put a link
+// at a copy's name, or remove a copy.
 func openDirectory(path string) (*directory, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ENOTDIR) {
@@ -136,9 +136,9 @@ func (d *directory) stands() bool {
 	return err == nil && unix.Lstat(d.Name(), &now) == nil && now.Dev == st.Dev && now.Ino == st.Ino && checkDirectory(d.File) == nil
 }
 
-// lockName is the file whose bytes are locked, one for each uid at which a run is at
-// work, and sweepLock by all of them. Nobody but its owner can open it, so that others
-// can't lock it even if they may read the directory.
+// lockName is the file whose bytes are locked: one byte for each uid that a run works on,
+// and sweepLock by all runs. Only its owner can open it, so that others can't lock it even
+// if they may read the directory.
 const (
 	lockName  = ".lock"
 	sweepLock = 1 << 32
@@ -147,7 +147,8 @@ const (
 var errLocked = errors.New("locked by another run")
 
 // begin makes sure that no other run works in the directory for that uid, and reads what
-// the directory holds. A dry run locks nothing. It doesn't wait: errLocked.
+// the directory holds. A dry run locks nothing. It doesn't wait: if another run works for
+// the uid, the error is errLocked.
 func (d *directory) begin(uid uint32, dryRun bool) error {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
@@ -215,14 +216,14 @@ type draft struct {
 // unnamed is openat(2)'s flag for a file without a name; a variable for tests.
 var unnamed = unix.O_TMPFILE
 
-// draft makes a draft of a file to be called name. Where it can it has no name at
-// all until then, so that nothing of it is left whenever the machine stops.
+// draft makes a draft of a file that will be called name. If the file system can do it,
+// the draft has no name until then, so that a crash leaves nothing of it.
 func (d *directory) draft(name string) (*draft, error) {
 	const flags = unix.O_RDWR | unix.O_CLOEXEC
 	temporary := ""
 	fd, err := unix.Openat(int(d.Fd()), ".", flags|unnamed, 0o600)
 	if err == unix.EOPNOTSUPP || err == unix.EISDIR { // open(2): the file system or the kernel lacks it
-		// There may be two of one second.
+		// Two drafts may be made within a second.
 		temporary = fmt.Sprintf(".%s.%d.tmp%d", name, d.drafts.Add(1), os.Getpid())
 		fd, err = unix.Openat(int(d.Fd()), temporary, flags|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	}
@@ -288,8 +289,8 @@ func (f *draft) byDescriptor(call func(at int, path string, flags int) error, fl
 	return err
 }
 
-// list reads the names in the directory, unless it is as it was when they were read
-// last, and which mailboxes have failed.
+// list reads the names in the directory, unless it hasn't changed since, and the list of
+// mailboxes that have failed.
 func (d *directory) list() error {
 	st, err := stat(d.File)
 	if err != nil {
@@ -364,7 +365,7 @@ func (d *directory) remove(name string) error {
 	return nil
 }
 
-// noteChange says that the list is as the directory is now. If another run has made a
+// noteChange notes that the list agrees with the directory now. If another run has made a
 // copy meanwhile, for another account, it is missing until the next change.
 func (d *directory) noteChange() {
 	if st, err := stat(d.File); err == nil {

@@ -25,8 +25,8 @@ const (
 // expireEvery is how often a pipe that stands looks for what is too old.
 const expireEvery = time.Hour
 
-// expire removes what is older than --keep-for, now and every so often, and returns what
-// ends that and says whether it worked.
+// expire removes what is older than --keep-for, now and every expireEvery. It returns a
+// function that stops that and returns whether it worked.
 func (a *archiver) expire() (end func() error) {
 	if a.KeepFor == 0 || a.DryRun {
 		return func() error { return nil }
@@ -116,8 +116,8 @@ func (a *archiver) expireFrom(d *directory, suffixes []string) (failure error) {
 	return failure
 }
 
-// epochIn finds the EPOCH behind the name of whoever it is, and what follows it: of a time
-// from 1973 on, so that a number in a user's name isn't one.
+// epochIn finds the EPOCH after a user's name, and the text after it. The EPOCH is from
+// 1973 or later, so that a number in a user's name isn't one.
 var epochIn = regexp.MustCompile(`^(?:.+)\.([1-9]\d{8,10})(\D.*)?$`)
 
 // beganOf returns the time in the name of a copy or of evidence.

@@ -13,9 +13,9 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// failedName is the file of the mailboxes whose copy has failed. Such a mailbox has one
-// try without waiting for --again-after, and comes last: what a user can do to make a
-// copy slow delays his own.
+// failedName is the file of the mailboxes whose copy has failed. Within --again-after such
+// a mailbox has one try without waiting, and comes last, so that a user who makes copies
+// slow delays only his own.
 const failedName = "failed.csv"
 
 const failedHeader = "time,mailbox,error"

@@ -36,7 +36,7 @@ func TestSwapped(t *testing.T) {
 	s.write(s.mailbox, "From harpo\n")
 	s.try(os.WriteFile(s.top+"/secret", []byte("root::"), 0o600))
 	secret := s.top + "/secret"
-	if os.Geteuid() != 0 { // anything that isn't his will do, and is to be read
+	if os.Geteuid() != 0 { // any readable file that isn't the user's will do
 		secret = "/etc/passwd"
 	}
 	s.try(os.Symlink(secret, s.spool+"/link"))

@@ -17,7 +17,7 @@ type job struct {
 	ctx   context.Context // ends with the row's time
 	user  mailbox.User
 	dir   *directory
-	hung  atomic.Bool   // a task was left behind
+	hung  atomic.Bool   // a task was abandoned
 	ended chan struct{} // closed when the results are there
 
 	results []result // one for each mailbox that is there
@@ -31,7 +31,7 @@ type result struct {
 	said []error // remarks, notes and failures
 }
 
-// A remark is a note on a copy. It needs no path if there is but one mailbox.
+// A remark is a note on a copy. It needs no path if there is only one mailbox.
 type remark string
 
 func (r remark) Error() string { return string(r) }
@@ -54,7 +54,7 @@ func ask[T any](ctx context.Context, j *job, at place, f func(*task) (T, error))
 // inArchive is where work for the archive directory may hang.
 func (j *job) inArchive() place { return place{dir: j.Dir, archive: true} }
 
-// overtime puts into words why the crew didn't do what it was asked for.
+// overtime returns the message for a row whose work the crew didn't do.
 func (j *job) overtime(err error) error {
 	if ended := context.Cause(j.running); ended != nil && (err == errOver || err == errHangs) {
 		return ended

@@ -22,8 +22,8 @@ func terminal(w io.Writer) io.Writer {
 	return nil
 }
 
-// A copy that takes less than patience shows nothing, and a longer one how far it is
-// every now and then.
+// A copy that takes less than patience shows nothing; a longer one shows its progress from
+// time to time.
 const (
 	patience = time.Second
 	often    = 200 * time.Millisecond

@@ -16,17 +16,17 @@ import (
 // atOnce is how many copies are written at once at most.
 const atOnce = 2
 
-// stalled is how long a copy from a file server may make no progress before its place
-// goes to another.
+// stalled is how long a copy from a file server may make no progress before another copy
+// gets its place.
 const stalled = 2 * time.Second
 
 // mostOpen is how many mailboxes are held open while their locks are tried for: file
 // handles are few on some machines.
 const mostOpen = 256
 
-// A queue gives each mailbox that is to be copied its turn: its lock, or the news that
-// there is none in time, and one of the places for copies that are being written. One
-// loop tries for the locks of all, so that no mailbox waits for the lock of another.
+// A queue gives each mailbox that has to be copied its turn: its lock, or the error that
+// it couldn't be locked in time, and one of the places for copies that are being written.
+// One loop tries for the locks of all, so that no mailbox waits for the lock of another.
 type queue struct {
 	news chan struct{} // something has changed
 
@@ -73,7 +73,8 @@ type turn struct {
 	progress atomic.Int64 // when the copy came on last, in ns since 1970
 }
 
-// A rank says which mailbox is copied first. What its owner has made slow comes last.
+// A rank says which mailbox is copied first. A mailbox that its owner has made slow comes
+// last.
 type rank struct {
 	failed bool  // its last copy failed a short while ago
 	served bool  // it may be on a file server

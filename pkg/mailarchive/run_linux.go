@@ -28,7 +28,7 @@ func Run(o Options, env filter.Env) error {
 	return errors.Join(err, endExpiry())
 }
 
-// An owner is an account, or one of several people behind it, as a row names them.
+// An owner is an account, or one of several people who share it, as a row names them.
 type owner struct {
 	user, account string
 	uid           rows.Number
@@ -75,8 +75,8 @@ func (s *snapshot) start(due *filter.Due, done func()) {
 	}()
 }
 
-// archived adds a copy to the row. A colon within the path is escaped, for one
-// separates copies.
+// archived adds a copy to the row. A colon within the path is escaped, because colons
+// separate copies.
 func archived(record *rows.Record, path string) {
 	cell := strings.ReplaceAll(rows.Escape(path), ":", `\x3a`)
 	if before := record.Get(rows.Archived); before != "" {

@@ -122,7 +122,7 @@ func (s *stage) names() []string {
 
 const header = "time,host,user,uid,proc,count,actions,archived,notes,errors\n"
 
-// due is a row that is to be archived.
+// due is a row that is due for a copy.
 func due(user, uid string) string {
 	return "2000-04-25T05:17:02Z,moscow," + user + "," + uid + ",imapd,404,archive=60,,,\n"
 }
@@ -142,8 +142,8 @@ func (s *stage) pass(in string) (out string, reports []string) {
 	return buffer.String(), reports
 }
 
-// row takes a row of the user's through Run and returns three cells of it.
-// Errors are to be reported too, and in the same words.
+// row takes a row of the user's through Run and returns three cells of it. Errors must be
+// reported too, in the same words.
 func (s *stage) row() (archived, notes, errors string) {
 	s.Helper()
 	now := s.Now().UTC().Format(time.RFC3339)
@@ -343,7 +343,7 @@ func TestUserNamesThatAreNoPathAreRefused(t *testing.T) {
 	s.archiveHolds()
 }
 
-// lineWith returns the line that has text in it: rows leave as they are done.
+// lineWith returns the line that has text in it: each row leaves when it is done.
 func lineWith(out, text string) string {
 	for line := range strings.Lines(out) {
 		if strings.Contains(line, text) {

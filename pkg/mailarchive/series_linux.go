@@ -12,19 +12,19 @@ import (
 	"stormcheck/pkg/mailbox"
 )
 
-// A series is all copies of a user's mailboxes whose names end alike: of one
-// mailbox, unless several templates have the same after {user}.
+// A series is all copies of a user's mailboxes whose names have the same suffix: the
+// copies of one mailbox, unless several templates share the suffix.
 type series struct {
 	path         string // the mailbox's
 	base, suffix string // see mailbox.User.FileBase and mailbox.Template.Suffix
-	boxes        int    // how many mailboxes are called so
+	boxes        int    // how many mailboxes share the suffix
 }
 
 // A version is a copy by its name.
 type version struct {
 	name  string
 	epoch int64 // when it began, seconds since 1970
-	n     int   // behind a name that was taken, else 0
+	n     int   // added to a name that existed, else 0
 }
 
 func (v version) began() time.Time { return time.Unix(v.epoch, 0) }
@@ -74,10 +74,10 @@ func (s series) parse(name string) (v version, ok bool) {
 // was that of the last tick.
 const clockLag = 20 * time.Millisecond
 
-// standing returns the copy that the mailbox, which is as st says, still is the same as,
-// if there is one. Mail programs put the mtime back, but nobody can put the ctime back: a
-// mailbox that hasn't changed since a copy began, and has its size and mtime, is what was
-// copied.
+// standing returns the copy that has the mailbox's present state, if there is one; st is
+// the mailbox's stat. Mail programs set the mtime back, but nobody can set the ctime back:
+// a mailbox that hasn't changed since a copy began, and has its size and mtime, is what
+// was copied.
 func (d *directory) standing(all []version, st unix.Stat_t) (version, bool) {
 	touched := time.Unix(st.Ctim.Unix()).Add(clockLag)
 	for _, v := range slices.Backward(all) {
@@ -104,7 +104,7 @@ func (d *directory) size(v version) int64 {
 	return st.Blocks * 512
 }
 
-// lasted returns until when the storm is known to have lasted of which this is a copy.
+// lasted returns until when this copy's storm is known to have lasted.
 func (d *directory) lasted(v version, now time.Time) time.Time {
 	until, err := strconv.ParseInt(d.marked(v.name, untilMark), 10, 64)
 	if err != nil || until < v.epoch || until > now.Unix() {

@@ -21,9 +21,10 @@ func (j *job) fitsMaxSize(st unix.Stat_t) error {
 	return nil
 }
 
-// fits returns an error if there is no room for a copy. It says no space only if the
-// mailbox has cost its owner that much: killstorm may spare him for it. A size that he
-// has for nothing, or more than one account's share, doesn't spare him.
+// fits returns an error if there is no room for a copy. The error is "no space", for which
+// killstorm may spare the account, only if the mailbox really uses that much space. A
+// sparse or shared file, or one above the account's share, is "oversized", which spares
+// nobody.
 func (j *job) fits(from *os.File, st unix.Stat_t) error {
 	room, err := j.room()
 	usable := room.free - room.reserved

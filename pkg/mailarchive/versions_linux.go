@@ -14,8 +14,8 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// versions returns the copies of the series, the oldest first. Those from the
-// future, where a clock was wrong, don't count, nor do those that are due to go. The
+// versions returns the copies of the series, the oldest first. Copies from the future,
+// when a clock was wrong, and copies that are about to be removed don't count. The
 // directory is locked.
 func (b *box) versions(s series) (all []version) {
 	d, now := b.dir, b.Now()
@@ -32,10 +32,10 @@ func (b *box) versions(s series) (all []version) {
 	return all
 }
 
-// reuse says whether a mailbox is not to be copied now, as the copy that stands for it
-// and why. A copy of what it was a short while ago will do: a storm that respawns all
-// night, and writes, must not fill the disk. One that may be torn will not, but the
-// owner of a mailbox that always tears isn't to have one a minute either.
+// reuse returns the copy that stands for a mailbox and the reason, if the mailbox need not
+// be copied now. A recent copy is enough, because a storm that respawns and writes all
+// night must not fill the disk. A copy that may be torn is not enough, but a mailbox that
+// always tears isn't copied every minute either.
 func (b *box) reuse(st unix.Stat_t) (path string, why error) {
 	d, now := b.dir, b.Now()
 	d.mutex.Lock()
@@ -83,8 +83,8 @@ func (b *box) prune() []error {
 	return append(b.pruneNumber(), b.pruneSize()...)
 }
 
-// pruneNumber removes the copies of the series but the newest, of which those that may
-// be torn go first, and the first of this storm: from before the damage.
+// pruneNumber removes all copies of the series except the newest and the first of this
+// storm, which is from before the damage. Copies that may be torn go first.
 func (b *box) pruneNumber() (failed []error) {
 	all := b.versions(b.series)
 	keep := int(min(b.Keep, 1<<20)) * b.boxes
@@ -153,8 +153,8 @@ func (b *box) pruneSize() (failed []error) {
 	return failed
 }
 
-// firstOfStorm returns the first copy of the storm to which the newest belongs. It notes
-// on the first that the storm lasts: the copies in between will go.
+// firstOfStorm returns the first copy of the storm to which the newest belongs. It marks
+// on that copy that the storm lasts, because the copies in between will be removed.
 func (b *box) firstOfStorm(all []version) version {
 	d, now := b.dir, b.Now()
 	apart := max(sameStorm, 2*b.AgainAfter)

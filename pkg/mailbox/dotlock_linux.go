@@ -15,8 +15,7 @@ import (
 // that name.
 const dotlock = ".lock"
 
-// freshFor is how long a dotlock counts that nobody touches, as in
-// lockfile_create(3).
+// freshFor is how long a dotlock counts after its last change, as in lockfile_create(3).
 const freshFor = 5 * time.Minute
 
 // A Dotlock is what a USER.lock says of itself. The user may have written
@@ -48,9 +47,9 @@ func (d Dotlock) Dead() bool {
 	return d.PID != 0 && err == nil && d.Host == here && unix.Kill(d.PID, 0) == unix.ESRCH
 }
 
-// dotlocked reports whether a fresh dotlock stands. Mail programs make it as root or
-// as the mailbox's owner, and as a regular file. Anything else doesn't count: where
-// everybody may write to the spool, everybody could keep the mailbox from its archive.
+// dotlocked reports whether a fresh dotlock stands. Mail programs make it as root or as
+// the mailbox's owner, and as a regular file. Anything else doesn't count: if everybody
+// may write to the spool, anybody could prevent a copy of the mailbox.
 func (p place) dotlocked() bool {
 	f, err := p.lookAtDotlock()
 	switch {

@@ -15,8 +15,8 @@ import (
 // its text says why, as "not locked (held by pid 4711)".
 var ErrNotLocked = errors.New("not locked")
 
-// Poll is the time between two tries. Where many take their turns, a second as
-// mail programs have it, or even 50 ms, may find the lock taken every time.
+// Poll is the time between two tries. If many programs take turns, tries each second, as
+// mail programs make them, or even each 50 ms, may find the lock taken every time.
 const Poll = time.Millisecond
 
 // OpenLocked is Open with a shared lock on the mailbox, tried for within; see
@@ -53,13 +53,13 @@ type Locking struct {
 	busy     busy     // what the last try found
 }
 
-// Lock returns a Locking of the user's mailbox, which Try is to be called of.
+// Lock returns a Locking of the user's mailbox. The caller then calls Try.
 func (t Template) Lock(u User) *Locking { return &Locking{template: t, user: u} }
 
-// IsBusy reports whether Try shall be called again.
+// IsBusy reports whether Try may succeed if it is called again.
 func IsBusy(err error) bool { _, ok := err.(busy); return ok }
 
-// busy is what a try may find that passes.
+// busy is the error of a try that may succeed later.
 type busy string
 
 func (b busy) Error() string { return string(b) }
@@ -168,10 +168,10 @@ func Unlock(f *os.File) {
 	}
 }
 
-// try takes all locks or none, and doesn't wait; what passes is a busy. While a dotlock
-// stands it doesn't touch the others: its maker may be about to take one, and a Postfix
-// that fails waits for a second with the dotlock in place. One made meanwhile counts
-// too.
+// try takes all locks or none, and doesn't wait. If a later try may succeed, the error is
+// a busy. While a dotlock stands it doesn't touch the others: its maker may be about to
+// take one, and a Postfix that fails waits for a second with the dotlock in place. One
+// made meanwhile counts too.
 func (p place) try(fd int) error {
 	if p.dotlocked() {
 		return errDotlock
@@ -236,8 +236,8 @@ func (p place) holder(fd int, what busy) string {
 	return "an unknown process"
 }
 
-// flockHolder returns the process that holds an exclusive flock on the open file,
-// 0 if /proc/locks doesn't tell; see proc_locks(5).
+// flockHolder returns the process that holds an exclusive flock on the open file, 0 if
+// /proc/locks doesn't say; see proc_locks(5).
 func flockHolder(fd int) int {
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) != nil {
@@ -255,8 +255,8 @@ func flockHolder(fd int) int {
 	return 0
 }
 
-// device returns the device of the open file as /proc/locks has it: that of the whole
-// file system. On btrfs fstat(2) tells the subvolume's, so it is taken from the mount,
+// device returns the device of the open file as /proc/locks has it: that of the whole file
+// system. On btrfs fstat(2) returns the subvolume's, so it is taken from the mount,
 // proc_pid_fdinfo(5) and proc_pid_mountinfo(5).
 func device(fd int) string {
 	mount := ""

@@ -14,13 +14,13 @@ type User struct {
 	Name string // see CheckName
 	UID  uint32 // the mailbox is this uid's
 	Home string // the home directory, "" where it isn't known
-	// Account is the uid's own name where Name is one of several people behind it,
-	// and somebody else than an account called so; otherwise "".
+	// Account is the uid's own name if Name is one of several people who share the uid,
+	// and not the account of that name. Otherwise it is "".
 	Account string
 }
 
-// parts returns what is before and behind the @ in the user's name, domain "" where
-// there is none.
+// parts returns what is before and after the @ in the user's name. domain is "" if there
+// is none.
 func (u User) parts() (name, domain string) {
 	name, domain, _ = strings.Cut(u.Name, "@")
 	return name, domain
@@ -30,7 +30,7 @@ func (u User) parts() (name, domain string) {
 var (
 	ErrNone      = errors.New("no such mailbox")
 	ErrDirectory = errors.New("a directory")              // such as a Maildir
-	ErrForeign   = errors.New("belongs to somebody else") // is wrapped with whom
+	ErrForeign   = errors.New("belongs to somebody else") // is wrapped with the owner's uid
 )
 
 // ErrRefused is wrapped by the error of what somebody may have put in a mailbox's
@@ -53,10 +53,10 @@ func CheckName(name string) error {
 	return nil
 }
 
-// FileBase returns the beginning of the name of a file about the user, which a dot and
-// the EPOCH follow. No other user's begins so: the dot of a number at the name's end
-// is doubled, anna..1987 for anna.1987, and one of several people behind an account
-// has a dot and the uid behind the name, with a single dot.
+// FileBase returns the beginning of the name of a file about the user, which a dot and the
+// EPOCH follow. No other user's begins so: the dot of a number at the name's end is
+// doubled, anna..1987 for anna.1987, and one of several people who share an account has a
+// single dot and the uid after the name.
 func (u User) FileBase() string {
 	base := u.Name
 	if dot := strings.LastIndexByte(base, '.'); dot >= 0 && isNumber(base[dot+1:]) {
@@ -143,8 +143,7 @@ func (t Template) fitsBytes(u User) error {
 	return nil
 }
 
-// Path returns the path of the user's mailbox, to name it. It is not to be
-// opened: see Open.
+// Path returns the path of the user's mailbox, to name it. To open it, use Open.
 func (t Template) Path(u User) string {
 	switch {
 	case t.dir == "" && u.Home == "":

@@ -83,7 +83,7 @@ func TestOpen(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		make  func(t *testing.T, path string) // what lies at the mailbox's path
-		error string                          // "" if it is to be opened
+		error string                          // "" if it must open
 		is    error
 	}{
 		{name: "mailbox", make: write},

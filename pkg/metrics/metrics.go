@@ -1,7 +1,7 @@
-// Package metrics writes files for the textfile collector of Prometheus's
-// node_exporter: numbers in the text exposition format 0.0.4, see
-// https://prometheus.io/docs/instrumenting/exposition_formats/. A file is there
-// whole or not at all, for a half of one would be collected as it is.
+// Package metrics writes files for the textfile collector of Prometheus's node_exporter:
+// numbers in the text exposition format 0.0.4, see
+// https://prometheus.io/docs/instrumenting/exposition_formats/. A file is written whole or
+// not at all, because half of one would be collected too.
 package metrics
 
 import (

@@ -22,8 +22,8 @@ const (
 )
 
 // FormatOversized returns mailarchive's failure of a copy for which there is no room
-// because of a size that is no reason to spare the account: more than its fair size, or
-// one that has cost it nothing. detail says which and how much.
+// because of its size, if that is no reason to spare the account: it is above the fair
+// size, or the file uses less space than its size. detail says which and how much.
 func FormatOversized(detail string) string { return "oversized: " + detail }
 
 // ParseOversized reads the text of FormatOversized, which may follow the mailbox's
@@ -47,13 +47,12 @@ func ParseOnlyTorn(text string) (since time.Time, ok bool) {
 }
 
 // FormatNotRemoved returns mailarchive's error of an older copy that it could not remove.
-// It says nothing against the copy that is named.
+// The copy in archived is good all the same.
 func FormatNotRemoved(name, why string) string {
 	return fmt.Sprintf("old copy %s not removed: %s", name, why)
 }
 
-// ParseNotRemoved reads the text of FormatNotRemoved, which may stand behind the
-// mailbox's path.
+// ParseNotRemoved reads the text of FormatNotRemoved, which may follow the mailbox's path.
 func ParseNotRemoved(text string) (name, why string, ok bool) {
 	text, ok = strings.CutPrefix(aboutMailbox(text), "old copy ")
 	name, why, found := strings.Cut(text, " not removed: ")
@@ -86,9 +85,9 @@ const (
 	MailUntouched MailState = iota // mailarchive hasn't acted on the row
 	NoMail                         // there is no mbox to be copied
 	MailSaved                      // each mailbox has a whole copy of its present state
-	MailOutdated                   // of a mailbox there is a whole copy, and it has changed since
+	MailOutdated                   // a mailbox has changed since its last whole copy
 	MailTorn                       // a copy may be torn
-	MailNotSaved                   // of a mailbox there is no copy
+	MailNotSaved                   // a mailbox has no copy
 )
 
 // Mail returns the state of the worst of the row's mailboxes, and for MailOutdated the

@@ -102,9 +102,8 @@ func ParseRemaining(text string) (n int64, why string, ok bool) {
 	return n, why, ok
 }
 
-// FormatSubsided returns killstorm's note that only n live processes were left at its
-// second look, too few for the limit. also says what else the account runs, "" for
-// nothing.
+// FormatSubsided returns killstorm's note that at its second look only n live processes
+// were left, fewer than the limit. also says what else the account runs, "" for nothing.
 func FormatSubsided(n int64, also string) string {
 	if also == "" {
 		return fmt.Sprintf("subsided to %d", n)
@@ -208,8 +207,7 @@ func ParseNoSpace(text string) (detail string, ok bool) {
 // for the mailbox.
 func FormatUnchanged(since time.Time) string { return "unchanged since " + stamp(since) }
 
-// ParseUnchanged reads the text of FormatUnchanged, which may stand behind the
-// mailbox's path.
+// ParseUnchanged reads the text of FormatUnchanged, which may follow the mailbox's path.
 func ParseUnchanged(text string) (since time.Time, ok bool) {
 	return timeAfter(text[strings.LastIndex(text, ": ")+1:], "unchanged since ")
 }

@@ -171,8 +171,8 @@ type Reader struct {
 	// Skip, if set, is asked for each fit row, before it is decoded, whether its
 	// numbers rule it out. Read passes over such rows, but never over a gap.
 	Skip func(Numbers) bool
-	// Borrow makes the cells of a row valid only until the next Read, as the row is. It
-	// saves a copy of each line: who keeps a cell clones it.
+	// Borrow makes the cells of a row valid only until the next Read, as the row is. That
+	// saves a copy of each line. A caller that keeps a cell clones it.
 	Borrow bool
 
 	name   string

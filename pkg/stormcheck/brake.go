@@ -16,8 +16,8 @@ type config struct {
 	brake    brake
 }
 
-// A brake is the files that steer the pipe, as they were before they were read: after
-// a change of one killstorm ends nothing any more.
+// A brake has the fingerprints of the files that steer the pipe, from before they were
+// read. After a change of one, killstorm begins no kill.
 type brake []watched
 
 type watched struct {
@@ -52,8 +52,8 @@ func readConfig(m mode) config {
 
 func look(path string) watched { return watched{path, trusted.Look(path)} }
 
-// steering returns the tables that the stages read. A directory is among them, and
-// what is in it.
+// steering returns the tables that the stages read. They include a directory and the files
+// in it.
 func steering(stages []stage) (paths []string) {
 	for _, s := range stages {
 		switch s.tool {

@@ -95,8 +95,8 @@ func (c *chain) add(s stage, in int, last bool, report func(string)) (next int, 
 	return ends[0], nil
 }
 
-// reader returns what the last filter writes, to its end. What a filter has left
-// behind may keep the pipe open, and isn't waited for.
+// reader returns what the last filter writes, to its end. A process that a filter has left
+// may keep the pipe open; it isn't waited for.
 func (c *chain) reader() io.Reader {
 	last := c.processes[len(c.processes)-1]
 	go func() {
@@ -139,8 +139,8 @@ func (c *chain) group() int {
 	return c.processes[0].pid
 }
 
-// tee returns a pipe into which is copied what is read from in, for tap too, and a
-// channel that is closed at the end of that.
+// tee copies what it reads from in to tap and into a pipe. It returns the pipe, and a
+// channel that is closed at the end.
 func tee(in int, tap io.Writer) (next int, ended <-chan struct{}, err error) {
 	var ends [2]int
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
@@ -176,7 +176,7 @@ func (c *chain) kill() {
 	}
 }
 
-// dismiss lets the stages end by themselves, for killstorm may have begun a kill. What
+// dismiss lets the stages end by themselves, because killstorm may have begun a kill. What
 // they write is lost.
 func (c *chain) dismiss() {
 	if c.out == nil {
@@ -274,8 +274,8 @@ func (c *chain) gapReason(failed []failure, begun bool, passed error) string {
 	return last + ": no output and no header"
 }
 
-// settled waits until all stages of a chain whose output has ended have ended too, or
-// for as long as one may take that has closed its output before.
+// settled waits until all stages of a chain whose output has ended have ended too. It
+// doesn't wait for ever, because a stage may close its output long before it ends.
 func (c *chain) settled() <-chan struct{} {
 	const patience = 2 * time.Second
 	settled, ended := make(chan struct{}), c.ended()

@@ -21,7 +21,7 @@ import (
 	"stormcheck/pkg/trusted"
 )
 
-// A checkup reports, a line each, what of all that a run needs is as it should be.
+// A checkup reports on everything that a run needs, one line each.
 type checkup struct {
 	out      io.Writer
 	settings Settings
@@ -49,8 +49,7 @@ func (c *checkup) verdict(name string, err error) {
 	}
 }
 
-// check writes for all that a run needs whether it is as it should be. It starts what
-// a run starts.
+// check reports on everything that a run needs, and starts the stages that a run starts.
 func check(out io.Writer, _ func(error)) error {
 	c := &checkup{out: out, settings: readSettings(Conf)}
 	c.checkSettings()
@@ -73,7 +72,7 @@ func check(out io.Writer, _ func(error)) error {
 	return nil
 }
 
-// next says what to do after this, to a person.
+// next says on a terminal what to do next.
 func (c *checkup) next() {
 	switch {
 	case c.wrong > 0:
@@ -103,8 +102,8 @@ func (c *checkup) checkSettings() {
 	}
 }
 
-// checkPrivileges looks for what the work takes, capabilities(7): copies get their
-// owner and times, mailboxes are read, processes signalled, the priority raised.
+// checkPrivileges looks for the capabilities(7) that the work needs: to give copies their
+// owner and times, read mailboxes, signal processes, and raise the priority.
 func (c *checkup) checkPrivileges() {
 	if os.Geteuid() != 0 {
 		c.bad("privileges: not root")
@@ -367,7 +366,8 @@ func (c *checkup) checkPrograms() {
 	}
 }
 
-// disarmed returns why a run would end nothing whatever the limits are, "" if it would.
+// disarmed returns why a run would end nothing, whatever the limits are; "" if it would
+// end storms.
 func (s Settings) disarmed() string {
 	killers := slices.DeleteFunc(s.stages(mode{}), func(s stage) bool { return s.tool != "killstorm" })
 	list, err := pause.Read(pausePath())

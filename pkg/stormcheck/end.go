@@ -52,7 +52,7 @@ type ending struct {
 }
 
 // runEnd ends a storm now, whatever the limits and KILL say. yes answers the question
-// beforehand. What a stage writes to standard error passes as it is.
+// beforehand. What a stage writes to standard error is passed on unchanged.
 func runEnd(name storm, dry, yes bool, out, stderr io.Writer, report func(error)) error {
 	if !yes && !dry && !isTerminal(os.Stdin) {
 		return filter.Usagef("--end: standard input is no terminal, so nobody can be asked: add --yes")

@@ -15,8 +15,8 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// Bounds of what a stage may write to standard error: of a flood the first lines are
-// passed on, and the last ones when a minute is over or the stage has ended.
+// Bounds of what a stage may write to standard error. Of a flood the first lines are
+// passed on at once, and the last ones after a minute or when the stage has ended.
 const (
 	firstLines  = 50
 	lastLines   = 50
@@ -56,7 +56,7 @@ type summary struct {
 // can't have a thread: runtime/os_linux.go, and runtime/cgo/gcc_libinit.c.
 var noThread = []string{"runtime: failed to create new OS thread", "runtime/cgo: pthread_create failed"}
 
-// crashes are the beginnings of what it says otherwise.
+// crashes are the beginnings of its other fatal messages.
 var crashes = []string{"fatal error: ", "panic: ", "runtime: "}
 
 func beginsWith(text string, beginnings []string) bool {
@@ -80,8 +80,8 @@ func readErrors(in *os.File, s stage, report func(string)) *errorLines {
 	return e
 }
 
-// drain takes what is there already. What a stage has left behind may keep the pipe
-// open, and isn't waited for.
+// drain takes what is there already. A process that a stage has left may keep the pipe
+// open; it isn't waited for.
 func (e *errorLines) drain() {
 	_ = e.in.SetReadDeadline(time.Unix(1, 0))
 	<-e.read

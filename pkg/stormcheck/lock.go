@@ -16,7 +16,7 @@ import (
 	"stormcheck/pkg/trusted"
 )
 
-// stuckAfter is for how long a lock may be held without a snapshot that passes.
+// stuckAfter is how long the lock may be held while no snapshot passes.
 const stuckAfter = 10 * time.Minute
 
 // errHeld says that another run is under way.
@@ -56,8 +56,8 @@ func endLockPath() string   { return filepath.Join(RunDir, "end.lock") }
 func reloadPath() string    { return filepath.Join(RunDir, "reload") }
 func lastPath() string      { return filepath.Join(RunDir, "last") }
 
-// mark notes the present moment in a file of RunDir. It is counted since the machine
-// was started, which no step of the clock changes. What can't be written isn't there.
+// mark notes the present moment in a file of RunDir. It is the time since the machine was
+// started, which no change of the clock affects. A failure to write is ignored.
 func mark(path string) {
 	f, err := trusted.Open(path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {

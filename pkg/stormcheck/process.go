@@ -28,8 +28,8 @@ type process struct {
 	status syscall.WaitStatus
 }
 
-// startPatience is how long a stage is tried to be started while the system has no
-// room for a process: in a storm one ends every moment.
+// startPatience is how long the start of a stage is retried while the system has no room
+// for a process: in a storm some process ends every moment.
 const startPatience = 5 * time.Second
 
 // start starts a stage with its standard input and output in the process group, 0
@@ -54,7 +54,7 @@ func start(s stage, in, out, group int, report func(string)) (*process, error) {
 		p.pid, err = syscall.ForkExec(path, append([]string{s.name}, s.args...), attr)
 		return err
 	}
-	if s.tool == "" { // the administrator's own needs no more of the processor than others
+	if s.tool == "" { // an administrator's filter runs at normal priority
 		own := fork
 		fork = func() error { return proc.AtNormalPriority(own) }
 	}
@@ -97,7 +97,7 @@ func newPipe() (reader, writer int, err error) {
 // reap waits for the process to end, in a goroutine of its own.
 func (p *process) reap() {
 	go func() {
-		// Without reaping it: until then the number is nobody else's.
+		// Without reaping it: until then no other process gets its PID.
 		for unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 		}
 		p.mutex.Lock()

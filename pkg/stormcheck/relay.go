@@ -15,7 +15,7 @@ import (
 	"stormcheck/pkg/rows"
 )
 
-// longestRecord is what a filter of the suite takes at most, in bytes.
+// longestRecord is the longest record that a filter of the suite reads, in bytes.
 const longestRecord = 1 << 20
 
 // A relay passes the records of the last filter on to alertmail, whole ones only,
@@ -94,7 +94,7 @@ func (r *relay) resume(c *chain, first []byte) *passing {
 	return p
 }
 
-// to makes out what is written to.
+// to makes out the relay's output.
 func (r *relay) to(out io.Writer) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -216,7 +216,7 @@ const (
 	atStart  quotes = iota // of a cell
 	unquoted               // within a cell without quotes: one in the middle is a character
 	inQuotes               // within quotes
-	closed                 // behind a quote within quotes: the end, or half of a quote
+	closed                 // after a quote within quotes: the end, or half of a quote
 )
 
 // next takes a byte, and reports whether it ends a record.

@@ -17,9 +17,9 @@ import (
 	"stormcheck/pkg/trusted"
 )
 
-// A reporter prints what a run and its stages report. cron mails all that is printed,
-// so a run from cron keeps its lines to the end, and prints them only if they aren't
-// what the last run printed less than repeatAfter ago. All other runs print at once.
+// A reporter prints what a run and its stages report. cron mails all that is printed, so a
+// run from cron keeps its lines to the end. It prints them only if they differ from those
+// of the last run, or if these are older than repeatAfter. All other runs print at once.
 type reporter struct {
 	out    io.Writer
 	syslog func(lines []string) // hardly waits; nil is none
@@ -42,7 +42,7 @@ const (
 // newReporter returns a reporter to out. It holds its lines if path isn't "".
 func newReporter(out io.Writer, path string, syslog func([]string)) *reporter {
 	r := &reporter{out: out, path: path, syslog: syslog, queue: make(chan string, mostQueued), idle: make(chan struct{})}
-	go r.write() // whoever reads out may stop reading: no stage waits for that
+	go r.write() // the reader of out may stop reading, and no stage must wait for it
 	return r
 }
 
@@ -121,8 +121,8 @@ func (r *reporter) close(now time.Time) {
 	}
 }
 
-// remember keeps what is printed now, and reports whether it is what was printed
-// less than repeatAfter ago.
+// remember keeps what is printed now, and reports whether the same was printed less than
+// repeatAfter ago.
 func (r *reporter) remember(text string, now time.Time) (repeated bool) {
 	if text == "" {
 		_ = os.Remove(r.path)

@@ -42,7 +42,7 @@ const (
 // runPipe runs the pipe once, or until it is ended.
 func runPipe(m mode, stderr io.Writer) error {
 	if !m.dry {
-		proc.RaisePriority() // before anything else: in a storm each step takes its time
+		proc.RaisePriority() // before anything else: in a storm each step is slow at normal priority
 	}
 	proc.MakeThreads()
 	r := &runner{mode: m, signals: make(chan os.Signal, 8)}
@@ -306,8 +306,8 @@ func (r *runner) watch(c *chain, m *mail) *watch {
 	return w
 }
 
-// until waits for done. Meanwhile it ends the stages if it has to. A stage that KILL
-// doesn't end, for the kernel doesn't return from a call of its, is not waited for.
+// until waits for done. Meanwhile it ends the stages if it has to. It doesn't wait for a
+// stage that KILL doesn't end because a system call doesn't return.
 func (w *watch) until(done <-chan struct{}) {
 	for w.phase != abandoned {
 		select {
@@ -331,8 +331,9 @@ func (w *watch) until(done <-chan struct{}) {
 	}
 }
 
-// end sends TERM to all stages but alertmail, which reports what has passed and then
-// ends by itself. Once is enough: a second TERM makes killstorm give up its work.
+// end sends TERM to all stages but alertmail, which reports what has passed and then ends
+// by itself. It sends TERM only once, because a second one makes killstorm give up its
+// work.
 func (w *watch) end(reason string) {
 	if w.phase != waiting {
 		return
@@ -350,7 +351,7 @@ func (w *watch) kill() {
 	w.timer.Reset(LeaveAfter)
 }
 
-// status returns failed if a stage was left behind.
+// status returns failed if a stage was abandoned.
 func (w *watch) status() int {
 	if w.phase == abandoned {
 		return failed

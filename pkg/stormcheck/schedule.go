@@ -99,8 +99,8 @@ func standingPipe() (l last, stands bool) {
 	if !known || l.ended || l.how == "once" || unix.Kill(l.pid, 0) == unix.ESRCH {
 		return l, false
 	}
-	// Not by trying the lock, which a run that begins just now would find taken. The
-	// number may be another process's by now.
+	// It doesn't try the lock, because a run that begins now would find it taken. Another
+	// process may have the PID by now.
 	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", l.pid))
 	return l, err == nil && strings.TrimSpace(string(comm)) == "stormcheck"
 }

@@ -97,8 +97,8 @@ func (s Settings) dropped() (warnings []string) {
 	return warnings
 }
 
-// parseSettings reads the text of a settings file, called path in its faults. A
-// faulty assignment is as one that isn't there: the one before it holds.
+// parseSettings reads the text of a settings file, called path in its faults. A faulty
+// assignment has no effect: the one before it holds.
 func parseSettings(path, text string) Settings {
 	p := parser{path: path, text: strings.TrimPrefix(text, "\ufeff"), line: 1, settings: defaultSettings()}
 	p.file()
@@ -134,7 +134,7 @@ func (p *parser) next() byte {
 
 func (p *parser) ended() bool { return p.at >= len(p.text) }
 
-// skip takes bytes as long as they are in set.
+// skip takes bytes while they are in set.
 func (p *parser) skip(set string) {
 	for !p.ended() && strings.IndexByte(set, p.peek()) >= 0 {
 		p.next()
@@ -192,7 +192,7 @@ func (p *parser) statement() {
 		return
 	}
 	if v.what == "" {
-		v.what = p.behind(name, v)
+		v.what = p.after(name, v)
 	}
 	if v.what == "" {
 		v.what = unfit(name, v.text)
@@ -206,7 +206,7 @@ func (p *parser) statement() {
 	p.settings.values[name] = v.text
 }
 
-// A value is what stands behind the = of an assignment.
+// A value is what follows the = of an assignment.
 type value struct {
 	text  string
 	what  string // the first fault in it, or ""
@@ -377,9 +377,9 @@ func (p *parser) carriageReturn() string {
 	return `the line ends in a carriage return: remove them all with sed -i 's/\r$//' ` + p.path
 }
 
-// behind looks at what follows a value on its line: nothing, a comment, or another
+// after looks at what follows a value on its line: nothing, a comment, or another
 // assignment. It returns the fault of anything else.
-func (p *parser) behind(name string, v value) string {
+func (p *parser) after(name string, v value) string {
 	blank := p.at
 	p.skip(" \t")
 	rest, _, _ := strings.Cut(p.text[p.at:], "\n")
@@ -400,7 +400,7 @@ func isAssignment(text string) bool {
 	return len(rest) < len(text) && strings.HasPrefix(rest, "=") && strings.IndexByte(digits, text[0]) < 0
 }
 
-// quoted returns a value as it is to be written.
+// quoted returns a value as it has to be written in the file.
 func quoted(text string) string {
 	text, _, _ = strings.Cut(text, " #")
 	if text = strings.TrimSpace(text); strings.ContainsAny(text, " \t") {

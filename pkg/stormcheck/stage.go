@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// A stage is one program of the pipe, as it is to be started.
+// A stage is one program of the pipe, with what it takes to start it.
 type stage struct {
 	name string   // as FILTERS has it: it names the stage in messages
 	tool string   // which filter of the suite it is, or "" for the administrator's own
-	args []string // behind the name
+	args []string // after the name
 	path string   // PATH that it is looked up in
 }
 

@@ -18,10 +18,10 @@ import (
 )
 
 // A standing is a pipe that stands. When the files that steer it have changed, it is
-// replaced: a second chain is started, and when its first header has come out, so
-// that all its stages have taken their flags and files, the first one is ended.
-// Between the two nothing is missed, and killstorm's own brake keeps the first one
-// from beginning a kill.
+// replaced: a second chain is started, and when its first header has come out, so that all
+// its stages have taken their flags and files, the first one is ended. No snapshot is
+// missed in between, and killstorm's own brake keeps the first chain from beginning a
+// kill.
 type standing struct {
 	*runner
 	relay   *relay
@@ -40,7 +40,7 @@ type standing struct {
 
 	trouble atomic.Pointer[string] // why changed files are not in force, for the stream
 	ending  bool
-	kill    *time.Timer // when a chain that doesn't end is killed, then left behind
+	kill    *time.Timer // when a chain that doesn't end is killed, and later abandoned
 	killed  bool
 }
 
@@ -107,7 +107,7 @@ func (r *runner) stand() int {
 }
 
 // look begins to replace the chain if the files that steer it have changed, and have
-// not for a beat.
+// stayed the same for one beat since.
 func (s *standing) look() {
 	now := s.brake.now()
 	stands := slices.Equal(now, s.seen)
@@ -133,7 +133,7 @@ const tryAgainAfter = 10 * time.Second
 // prepareDeadline is how long a chain may take to its first header.
 const prepareDeadline = 20 * time.Second
 
-// prepare starts a chain with the files as they are now.
+// prepare starts a chain with the present files.
 func (s *standing) prepare() replacement {
 	next := replacement{config: readConfig(s.mode)}
 	if len(next.settings.Faults) > 0 {
@@ -230,7 +230,7 @@ func (s *standing) take(next replacement) {
 	}
 }
 
-// replace goes on with the next chain, for the last one's output has ended.
+// replace goes on with the next chain after the output of the last one has ended.
 func (s *standing) replace() {
 	s.kill.Stop()
 	if s.ending {

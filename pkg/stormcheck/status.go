@@ -104,8 +104,8 @@ func changedAt(path string) time.Time {
 	return info.ModTime()
 }
 
-// failingSince returns when the first of the failed runs began that no good one has
-// followed.
+// failingSince returns when the first of the latest failed runs began: no good run has
+// followed it.
 func (o *overview) failingSince() time.Time {
 	since := o.last.begun
 	for _, e := range slices.Backward(o.runs) {

@@ -18,5 +18,5 @@ var (
 var (
 	RunDeadline = 540 * time.Second
 	KillAfter   = 60 * time.Second // from TERM to KILL
-	LeaveAfter  = 5 * time.Second  // from KILL until a stage that doesn't end is left behind
+	LeaveAfter  = 5 * time.Second  // from KILL until a stage that doesn't end is abandoned
 )

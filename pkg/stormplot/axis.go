@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A span is how long a bar is, or how far marks on the axis lie apart. Of minutes,
-// hours and days one is set: an hour has sixty minutes, but a day may have 23 hours.
+// A span is the length of a bar, or the distance between marks on the axis. Only one of
+// minutes, hours and days is set: an hour has sixty minutes, but a day may have 23 hours.
 type span struct{ minutes, hours, days int }
 
 // String returns the span in words.
@@ -137,9 +137,9 @@ type tick struct {
 	text string
 }
 
-// ticks returns the times below the axis, whose labels begin at their bars. columns
-// says how many bars a label of so many characters takes, with the space behind it, and
-// room how many there are.
+// ticks returns the times below the axis, whose labels begin at their bars. columns says
+// how many bars a label of so many characters takes, with the space after it, and room how
+// many there are.
 func (a axis) ticks(room int, columns func(characters int) int) (ticks []tick) {
 	for _, s := range spans {
 		if s.seconds()%a.each.seconds() != 0 {

@@ -126,7 +126,7 @@ func newHistory(zone *time.Location, least int) *history {
 	return &history{step: steps[0], zone: zone, least: least, series: map[pair]*series{}, gaps: map[string]*series{}, known: map[string]action{}}
 }
 
-// seen widens the time that the history spans.
+// seen extends the time that the history spans.
 func (h *history) seen(at int64) {
 	if len(h.series) == 0 && len(h.gaps) == 0 {
 		_, offset := time.Unix(at, 0).In(h.zone).Zone()
@@ -153,7 +153,7 @@ func (h *history) add(k pair, o observation) {
 	h.put(s, sample{max: o.count, killed: o.killed, marks: o.marks}, o.at)
 }
 
-// gap takes the news that a host's rows are missing.
+// gap notes that a host's rows are missing.
 func (h *history) gap(host string, at int64) {
 	h.seen(at)
 	s := h.gaps[host]

@@ -67,8 +67,8 @@ func pad(text string, n int, cut string) string {
 // lines above and below.
 const mostMarks = 2
 
-// shown returns a cell as it may be drawn: without control characters, which a stream
-// of another's making may hold, and without piles of accents; in ASCII only if need be.
+// shown returns a cell that is safe to draw: without control characters, which a stream
+// from elsewhere may hold, without piles of accents, and if need be in ASCII only.
 func shown(cell string, ascii bool) string {
 	var text strings.Builder
 	marks := mostMarks // there is nothing that the first could join

@@ -96,8 +96,8 @@ func (s state) after(t token) (next []state) {
 	return next
 }
 
-// matchesPlain reports whether the token matches a character that the stream shows as
-// it is.
+// matchesPlain reports whether the token matches a character that the stream shows
+// unescaped.
 func (t token) matchesPlain() bool {
 	plain := func(r rune) bool { return unicode.IsPrint(r) && !strings.ContainsRune(`\,"`, r) }
 	for r := ' '; r <= '~'; r++ {
@@ -126,9 +126,9 @@ func (a Alternative) all() (tokens []token) {
 	return append(tokens, a.tokens...)
 }
 
-// Spelling returns the pattern that was likely meant by one that matches no name of
-// the stream: its plain parts are names, escaped as the stream has them, or as they
-// are. It is "" if that one would match none either.
+// Spelling returns the pattern that was likely meant by one that matches no name of the
+// stream: its plain parts are names, either escaped as in the stream or unescaped. It is
+// "" if that one would match none either.
 func (g Pattern) Spelling() string {
 	alternatives := make([]string, len(g))
 	for i, a := range g {

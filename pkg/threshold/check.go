@@ -68,8 +68,8 @@ func (t *Table) limit(r *rule, action string) rows.Limit {
 	return rows.Limit{}
 }
 
-// lacks warns of the columns that a drop-in lacks and the last file has. A drop-in
-// without any action is there to exempt, and lacks none.
+// lacks warns of the columns that a drop-in lacks and the last file has. A drop-in without
+// any action is meant to exempt, so it lacks none.
 func (f *file) lacks(last *file) (found []string) {
 	if !f.dropIn {
 		return nil
@@ -86,9 +86,9 @@ func (f *file) lacks(last *file) (found []string) {
 	return found
 }
 
-// shadowed warns of a rule that never decides because earlier ones match all that it
-// does. It sees this if one of them takes a whole pattern or a plain text. It doesn't
-// see what only several patterns take together, except for the alternatives of proc.
+// shadowed warns of a rule that never decides because earlier ones match all that it does.
+// It finds a rule that one earlier rule covers. It doesn't find one that only several
+// earlier rules cover together, except for the alternatives of proc.
 func (t *Table) shadowed(i int) []string {
 	r := t.rules[i]
 	var by []string
@@ -138,8 +138,8 @@ func (e *rule) takes(r *rule, proc table.Pattern) bool {
 	return e.proc.Covers(proc)
 }
 
-// misspelled warns of patterns that match no name of the stream, or not the one that
-// their writer has in mind.
+// misspelled warns of patterns that match no name of the stream, or probably not the name
+// that was meant.
 func (r *rule) misspelled() (found []string) {
 	for i, column := range r.file.columns {
 		cell := r.cells[i]
@@ -198,9 +198,9 @@ func unquote(cell string) string {
 	return strings.Join(alternatives, "|")
 }
 
-// needlessQuotes returns what a cell should be in which a backslash quotes a letter or
-// a digit, or "" if there is none. Such a cell was copied from the stream, where
-// a backslash stands for an escape, or from where names stand as they are.
+// needlessQuotes returns what a cell should be in which a backslash quotes a letter or a
+// digit, or "" if there is none. Such a cell was copied from the stream, where a backslash
+// begins an escape, or from a place with unescaped names.
 func needlessQuotes(cell string) string {
 	_, err := rows.Unescape(cell)
 	escaped := err == nil

@@ -62,8 +62,8 @@ func (e *explainer) say(r *rows.Record, why string) {
 	fmt.Fprintln(e.out, rows.Printable(line)) // flush has the error
 }
 
-// distance says which limits of a rule a row reaches, and which is next: of those that
-// it doesn't reach the first that the fewest processes are missing for.
+// distance says which limits of a rule a row reaches, and which is next: the one for which
+// the fewest processes are missing.
 func (t *Table) distance(rule *rule, r *rows.Record) string {
 	numbers := numbersOf(r)
 	next, missing := "", int64(math.MaxInt64)

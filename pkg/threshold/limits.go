@@ -300,7 +300,7 @@ func (t *Table) decide(s subject) *rule {
 	return nil
 }
 
-// matches holds the patterns against a subject.
+// matches compares the patterns with a subject.
 func (r *rule) matches(s subject) bool {
 	if r.host != nil && !r.host.Match(s.host) || r.account != nil && !r.account.Match(s.account) || !r.user.Match(s.user) {
 		return false

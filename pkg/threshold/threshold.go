@@ -82,7 +82,7 @@ func (t *Table) judge(r *rows.Record, rule *rule) bool {
 	return actions != ""
 }
 
-// numbersOf returns what limits are held against. The reader has checked the cells; an
+// numbersOf returns what limits are compared with. The reader has checked the cells; an
 // empty one is 0.
 func numbersOf(r *rows.Record) rows.Numbers {
 	number := func(c rows.Column) (n int64) {

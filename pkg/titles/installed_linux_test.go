@@ -14,7 +14,7 @@ import (
 	"stormcheck/pkg/proc"
 )
 
-// installed returns the table as it is installed, with the # removed from all rows.
+// installed returns the installed table, with the # removed from all rows.
 func installed(t *testing.T) *Table {
 	t.Helper()
 	text, err := os.ReadFile("titles.csv")

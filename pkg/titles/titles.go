@@ -1,6 +1,6 @@
 // Package titles reads what processes say of themselves as the administrator's table,
-// storm.titles(5), has it: which of several people behind one account a process serves,
-// and which program runs behind an interpreter.
+// storm.titles(5), has it: which of several people who share an account a process serves,
+// and which program an interpreter runs.
 package titles
 
 import (
@@ -144,9 +144,9 @@ func (r *rule) compileTitle(cell string) (err error) {
 	return nil
 }
 
-// Resolve asks the name service for the uids of the accounts that the table is about.
-// Without an answer what it said before holds; before there was one, and where there is
-// no such account, titles say nothing.
+// Resolve asks the name service for the uids of the accounts that the table is about. If
+// there is no answer, the last one holds. Before the first answer, and for an account that
+// doesn't exist, titles say nothing.
 func (t *Table) Resolve() error {
 	type answer struct {
 		account.Account
@@ -247,8 +247,8 @@ type Saying struct {
 	Proc string // the program; "" if it names none
 }
 
-// Read returns what a title says: the groups of the first expression that matches. What
-// a group doesn't hold the title doesn't say.
+// Read returns what a title says: the groups of the first expression that matches. If a
+// group matches nothing, the title says nothing of it.
 func (rules Rules) Read(title []byte) (s Saying) {
 	for _, r := range rules {
 		found := r.title.FindSubmatchIndex(title)
@@ -270,7 +270,7 @@ func (rules Rules) Read(title []byte) (s Saying) {
 const maxProgram = 64
 
 // programName returns the name of a program from its path: its last component. It is ""
-// for text with a blank, for that holds arguments, which may be secrets.
+// for text with a blank, because that holds arguments, which may be secrets.
 func programName(text string) string {
 	name := text[strings.LastIndexByte(text, '/')+1:]
 	if strings.ContainsAny(text, " \t\n") || len(name) > maxProgram {

@@ -16,7 +16,7 @@ func TestFaults(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                 "titles.csv: no header in it",
 		"# account,proc,title\n":           "titles.csv: no header in it",
-		"account,proc,title\n":             "", // as it is installed: all rows are comments
+		"account,proc,title\n":             "", // the installed table: all rows are comments
 		"account,title\nvmail,x\n":         `titles.csv:1: no column "proc"`,
 		"account,proc,titel\nvmail,imap,x": `titles.csv:1: column "titel": there are account, proc, title|titles.csv:1: no column "title"`,
 		"account,proc,proc,title\n":        `titles.csv:1: column "proc" twice`,

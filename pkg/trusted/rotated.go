@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// rotation is what a rotated log has behind its name: FILE.EPOCH, as a tool moves one
+// rotation is what a rotated log has after its name: FILE.EPOCH, as a tool moves one
 // aside, and FILE.N or FILE-DATE-EPOCH, as logrotate(8) does; each also compressed.
 var rotation = regexp.MustCompile(`^[.-][0-9][0-9-]*(\.gz)?$`)
 

@@ -2,14 +2,14 @@
 //
 //	go run ./testdata/bench churn [RATE...]
 //
-// As root, in the machine's first PID namespace. One account starts processes RATE times
-// a second (150, 1000, then 10000) for half a minute: up to 1,000 another program each,
+// As root, in the machine's first PID namespace. One account starts processes RATE times a
+// second (150, 1000, then 10000) for half a minute: up to 1,000 another program each,
 // above that only processes, for no machine executes so many programs. Another account
 // runs make -j4 meanwhile. A pipe of procstat --every 5s --churn, threshold and alertmail
 // stands beside a C program that only receives the same events, beside forkstat, if it is
-// installed, and beside procstat --every 5s. It prints how many starts were counted on
-// the right account and name of those that their starter has counted, when the alert was
-// sent, and the processor time of each.
+// installed, and beside procstat --every 5s. It prints how many starts were counted on the
+// right account and name of those that were really started, when the alert was sent, and
+// the processor time of each.
 package churn
 
 import (
@@ -57,7 +57,8 @@ func Main() {
 	}
 }
 
-// A listener is a program that hears of started processes, or is there to compare.
+// A listener is a program that receives events of started processes, or one to compare
+// with.
 type listener struct {
 	name string
 	cmd  *exec.Cmd

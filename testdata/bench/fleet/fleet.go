@@ -63,8 +63,8 @@ func Main() {
 	alerts(dir, threshold)
 }
 
-// stream writes the streams of so many hosts, one behind the other, with a storm on
-// every so manieth.
+// stream writes the streams of so many hosts, one after the other, with a storm on each
+// host whose number is a multiple of every.
 func stream(dir string, hosts, every int) string {
 	path := fmt.Sprintf("%s/%d.%d.csv", dir, hosts, every)
 	f, err := os.Create(path)
