@@ -76,7 +76,7 @@ func emulate() error {
 	if err := errors.Join(fetchKernel(kernel), populate(root), pack(root, image)); err != nil {
 		return err
 	}
-	args := append([]string{"console=ttyS0 quiet panic=-1 rdinit=/bench/bench -- many-cores"}, os.Args[1:]...)
+	args := append([]string{"console=ttyS0 loglevel=2 panic=-1 rdinit=/bench/bench -- many-cores"}, os.Args[1:]...)
 	cmd := exec.Command("qemu-system-x86_64", "-smp", "8", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "3G",
 		"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-kernel", kernel, "-initrd", image, "-append", strings.Join(args, " "))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
