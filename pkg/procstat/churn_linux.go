@@ -27,6 +27,10 @@ const (
 	churnDrained  = 250 * time.Millisecond // how often those are received that nothing waits for
 )
 
+// churnApart says that execs are received apart if the kernel can part them: a variable for
+// tests.
+var churnApart = true
+
 // A churnKey is a pair of a uid and a name: 15 bytes and a NUL at most.
 type churnKey struct {
 	uid  uint32
@@ -139,7 +143,7 @@ func (c *churn) subscribe(room int) (err error) {
 	if c.others, err = proc.OpenEvents(room, rest); err != nil {
 		return err
 	}
-	if c.others.Filtered {
+	if churnApart && c.others.Filtered {
 		c.urgent, err = proc.OpenEvents(room, proc.EventExec)
 	} else {
 		c.others.Close()
