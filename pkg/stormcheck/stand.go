@@ -272,7 +272,7 @@ func (s *standing) troubled(reason string) {
 	s.trouble.Store(&reason)
 	noteReload(reason, time.Now())
 	if reason != "" {
-		s.line(rows.Printable(reason + ": the settings and limits of before stay in force, and nothing is ended"))
+		s.line(rows.Printable(reason + ": the previous settings and limits stay in force, and nothing is ended"))
 	}
 }
 
