@@ -77,6 +77,7 @@ func run(c *cli.Context, env filter.Env) error {
 	f := filter.Read(c)
 	o := options(f)
 	o.Node, o.Host, o.PID = rows.Escape(node), domain(node), os.Getpid()
+	o.NodeNow = f.Host()
 	o.Now, o.Report, o.Stderr = time.Now, env.Report, c.App.ErrWriter
 	o.Accounts, o.Syslog = account.ByName, syslog.Socket
 	isTest := f.Switch("test")

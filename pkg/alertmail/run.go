@@ -71,6 +71,9 @@ func (a *alerter) header(header *rows.Record) {
 		}
 	}
 	a.endSnapshot()
+	if a.NodeNow != nil {
+		a.Node = a.NodeNow()
+	}
 	a.found.snapshots++
 }
 

@@ -430,3 +430,13 @@ func TestParentHasItsStart(t *testing.T) {
 		}
 	}
 }
+
+// TestQuietSnapshotsAreOfTheNameThatTheHostHasNow: a storm of this machine ends though the
+// machine's name was set after the pipe had started.
+func TestQuietSnapshotsAreOfTheNameThatTheHostHasNow(t *testing.T) {
+	s := newStory(t)
+	s.o.Node, s.o.NodeNow = "localhost", func() string { return "moscow" }
+	s.run(lasting)
+	s.silent(4)
+	s.reports("groucho imapd on moscow: over")
+}

@@ -18,7 +18,7 @@ type Acting struct {
 	Tool   string
 	Action string
 	Lesser string           // another action, "" for none: a row that has it is due as well
-	Host   string           // rows of this host are acted on, escaped
+	Host   func() string    // rows of this host are acted on, escaped
 	Now    func() time.Time // the clock that rows' times are held against
 	Needs  []rows.Column    // besides time, host, user and actions
 	Fills  []rows.Column    // besides notes and errors
@@ -246,7 +246,7 @@ func (q *queue) act() {
 
 // fit decodes a row of this host and of now.
 func (a Acting) fit(record *rows.Record) (rows.Row, error) {
-	if record.Get(rows.Host) != a.Host {
+	if record.Get(rows.Host) != a.Host() {
 		return rows.Row{}, Note(rows.NotThisHost)
 	}
 	row, err := record.Row()

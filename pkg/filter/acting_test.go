@@ -21,7 +21,7 @@ func TestStartedRowsLeaveAsTheyAreDone(t *testing.T) {
 	}
 	const header = "time,host,user,proc,count,actions"
 	err := Acting{
-		Tool: "demo", Action: "do", Host: "moscow", Now: func() time.Time { return at },
+		Tool: "demo", Action: "do", Host: func() string { return "moscow" }, Now: func() time.Time { return at },
 		Start: func(due *Due, done func()) {
 			due.Err = Note("did " + due.Row.User)
 			if due.Row.User == "groucho" {
@@ -68,10 +68,34 @@ func TestStartedRowsAreBounded(t *testing.T) {
 		}
 	}()
 	err := Acting{
-		Tool: "demo", Action: "do", Host: "moscow", Now: func() time.Time { return at }, Fills: []rows.Column{rows.Archived},
+		Tool: "demo", Action: "do", Host: func() string { return "moscow" }, Now: func() time.Time { return at }, Fills: []rows.Column{rows.Archived},
 		Start: func(_ *Due, done func()) { hand <- done },
 	}.Run(Env{In: strings.NewReader(in), Out: &bytes.Buffer{}, Report: func(err error) { t.Error(err) }})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A host's name may be set while a pipe stands: from then on the rows of that name are
+// this host's.
+func TestRowsOfTheNameThatTheHostHasNow(t *testing.T) {
+	var out bytes.Buffer
+	at := time.Date(2000, 4, 25, 5, 17, 2, 0, time.UTC)
+	name := "localhost"
+	err := Acting{
+		Tool: "demo", Action: "do", Host: func() string { return name }, Now: func() time.Time { return at },
+		Act: func(*rows.Record, rows.Row, rows.Limit) error { name = "moscow"; return Note("did it") },
+	}.Run(Env{
+		In: strings.NewReader(strings.ReplaceAll("time,host,user,proc,count,actions\nAT,moscow,a,x,9,do=1\nAT,localhost,b,x,9,do=1\nAT,moscow,c,x,9,do=1\n",
+			"AT", at.Format(time.RFC3339))),
+		Out: &out, Report: func(err error) { t.Error(err) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for user, want := range map[string]string{"a": "demo: not this host", "b": "demo: did it", "c": "demo: did it"} {
+		if !strings.Contains(out.String(), ","+user+",x,9,do=1,"+want+",") {
+			t.Errorf("%s: want %q: %s", user, want, out.String())
+		}
 	}
 }

@@ -85,13 +85,23 @@ func (f *Flags) DurationOrNone(name string) time.Duration {
 	return f.Duration(name, 0)
 }
 
-// Host returns the flag --host, or uname's node name, as the stream shows it.
-func (f *Flags) Host() string {
+// Host returns what reads this host's name, as the stream shows it: the flag --host, or
+// uname's node name, which may be set while the process runs.
+func (f *Flags) Host() func() string {
 	node, err := os.Hostname()
 	if err != nil && !f.Given("host") {
 		f.Fail(fmt.Errorf("node name: %w", err))
 	}
-	return rows.Escape(f.Text("host", node))
+	if f.Given("host") {
+		node = f.Text("host", node)
+		return func() string { return rows.Escape(node) }
+	}
+	return func() string {
+		if now, err := os.Hostname(); err == nil {
+			return rows.Escape(now)
+		}
+		return rows.Escape(node)
+	}
 }
 
 // Parse returns what a function reads from the text of a flag, or from byDefault.

@@ -41,7 +41,7 @@ func acting(how string) *cli.App {
 		return Note("did " + row.User)
 	}
 	return New(Tool{Name: "demo", Run: func(_ *cli.Context, env Env) error {
-		a := Acting{Tool: "demo", Action: "do", Host: "moscow", Now: time.Now}
+		a := Acting{Tool: "demo", Action: "do", Host: func() string { return "moscow" }, Now: time.Now}
 		var again func()
 		if how == "resumes first" {
 			again = func() { fmt.Fprintln(os.Stderr, "resumed"); os.Exit(7) }

@@ -297,7 +297,7 @@ func TestSignalWhileWritingLosesNoRow(t *testing.T) {
 		}
 		return written.Write(p)
 	})
-	o := Options{Signal: syscall.SIGKILL, Timeout: time.Second, Host: "moscow", Syslog: "/nowhere/log", Now: func() time.Time { return now }}
+	o := Options{Signal: syscall.SIGKILL, Timeout: time.Second, Host: func() string { return "moscow" }, Syslog: "/nowhere/log", Now: func() time.Time { return now }}
 	reported := false
 	err := Run(o, filter.Env{In: &piecemeal{header + row, row}, Out: out, Report: func(error) { reported = true }})
 	if err != filter.ErrFailed && !reported || strings.Count(written.String(), "subsided") != 1 || strings.Count(written.String(), "ended early by a signal: terminated") != 1 {

@@ -705,7 +705,7 @@ func TestKilledIsWhatWasSignalledAndSeenGone(t *testing.T) {
 	}
 	var out bytes.Buffer
 	err := filter.Acting{
-		Tool: "killstorm", Action: "kill", Host: "moscow", Now: func() time.Time { return now },
+		Tool: "killstorm", Action: "kill", Host: func() string { return "moscow" }, Now: func() time.Time { return now },
 		Fills: []rows.Column{rows.Killed, rows.Remaining},
 		Together: func(due []*filter.Due) {
 			s := storm{due: due[0], processes: all, sweep: sweep}

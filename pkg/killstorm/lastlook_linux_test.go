@@ -31,7 +31,7 @@ func cells(t *testing.T, s *storm) (text string) {
 	t.Helper()
 	var out strings.Builder
 	must(filter.Acting{
-		Tool: "killstorm", Action: rows.ActionKill, Host: "moscow", Now: func() time.Time { return now },
+		Tool: "killstorm", Action: rows.ActionKill, Host: func() string { return "moscow" }, Now: func() time.Time { return now },
 		Fills: []rows.Column{rows.Killed, rows.Remaining},
 		Together: func(due []*filter.Due) {
 			s.due = due[0]

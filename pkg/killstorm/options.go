@@ -23,7 +23,7 @@ type Options struct {
 	Hold               []mailbox.Template // a user's mailboxes, locked while the user's processes end
 	HoldTimeout        time.Duration      // how long such a lock is tried for
 	Titles             *titles.Table      // how to read process titles; nil if there is no table
-	Host               string             // rows of this host are acted on, escaped
+	Host               func() string      // rows of this host are acted on, escaped
 	UnlessChanged      []Watched          // after a change of one no kill begins
 	Pause              string             // the file that pauses killing, pkg/pause; "": none does
 	Evidence           string             // the directory for what is known of storms that end; "" for none

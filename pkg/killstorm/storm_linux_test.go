@@ -188,7 +188,7 @@ func due(uid uint32, proc, limit string) string {
 // runOn takes a stream through killstorm, and returns what was reported.
 func runOn(t *testing.T, in io.Reader, out io.Writer, change func(*Options)) (reported string) {
 	t.Helper()
-	o := Options{Signal: syscall.SIGKILL, Timeout: 20 * time.Second, Host: "moscow", Syslog: "/nowhere/log", Now: func() time.Time { return now }}
+	o := Options{Signal: syscall.SIGKILL, Timeout: 20 * time.Second, Host: func() string { return "moscow" }, Syslog: "/nowhere/log", Now: func() time.Time { return now }}
 	if change != nil {
 		change(&o)
 	}

@@ -29,7 +29,7 @@ type Options struct {
 	MaxSize     int64              // bytes a mailbox may have; 0: as many as fit
 	FairSize    Share              // of the archive's file system, for one account
 	MinFree     Share              // of the archive's file system
-	Host        string             // rows of this host are acted on, escaped
+	Host        func() string      // rows of this host are acted on, escaped
 	DryRun      bool               // copy nothing, note what would be
 	Now         func() time.Time   // the clock that rows' times are held against, and that names copies
 	Progress    io.Writer          // where a long copy shows how far it is, a terminal; nil: nowhere

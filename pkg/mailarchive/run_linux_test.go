@@ -52,7 +52,7 @@ func newStage(t *testing.T) *stage {
 	s.mailbox, s.pop = s.spool+"/"+groucho, s.spool+"/."+groucho+".pop"
 	s.try(os.Mkdir(s.spool, 0o755))
 	s.try(os.Mkdir(s.archive, 0o700))
-	s.Options = Options{Dir: s.archive, Timeout: time.Minute, Host: "moscow", Now: func() time.Time { return night }}
+	s.Options = Options{Dir: s.archive, Timeout: time.Minute, Host: func() string { return "moscow" }, Now: func() time.Time { return night }}
 	s.boxes("{user}", ".{user}.pop")
 	return s
 }

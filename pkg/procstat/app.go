@@ -12,7 +12,6 @@ import (
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
-	"stormcheck/pkg/rows"
 	"stormcheck/pkg/titles"
 )
 
@@ -43,9 +42,10 @@ func App() *cli.App {
 func run(c *cli.Context, env filter.Env) error {
 	f := filter.Read(c)
 	o := Options{
-		Total: f.Switch("total"), Churn: f.Switch("churn"), Min: f.Number("min", 1), Host: f.Host(), Metrics: f.Text("metrics", ""),
+		Total: f.Switch("total"), Churn: f.Switch("churn"), Min: f.Number("min", 1), NodeName: f.Host(), Metrics: f.Text("metrics", ""),
 		Report: env.Report, Warn: env.Warn, Now: time.Now,
 	}
+	o.Host = o.NodeName()
 	every, input, table := f.Duration("every", 0), f.Text("input", ""), f.Text("titles", "")
 	isText, stands := input != "", every > 0
 	f.Refuse(table != "" && isText, "--titles: text of ps has none")
@@ -64,14 +64,6 @@ func run(c *cli.Context, env filter.Env) error {
 	}
 	switch {
 	case stands:
-		if !f.Given("host") { // it may be set while this runs
-			o.NodeName = func() string {
-				if name, err := os.Hostname(); err == nil {
-					o.Host = rows.Escape(name)
-				}
-				return o.Host
-			}
-		}
 		return stand(o, every, f.Switch("no-realtime"), env)
 	case input == "-":
 		o.Text, o.TextName = env.In, "<stdin>"

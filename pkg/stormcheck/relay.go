@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -269,10 +270,11 @@ func (s *splitter) add(text []byte) (whole []byte, err error) {
 	return whole, nil
 }
 
-// gapHost returns the host of the rows that procstat writes.
-func gapHost(procstat stage, node string) string {
-	if host := procstat.value("--host", ""); host != "" {
-		node = host
+// gapHost returns the host of the rows that procstat writes now.
+func gapHost(procstat stage) string {
+	host := procstat.value("--host", "")
+	if host == "" {
+		host, _ = os.Hostname()
 	}
-	return rows.Escape(strings.TrimSpace(node))
+	return rows.Escape(strings.TrimSpace(host))
 }

@@ -27,7 +27,6 @@ type runner struct {
 	config
 	counts  counts
 	unnoted bool   // an entry of runs.csv could not be written, which has been reported
-	node    string // this machine's name
 	signals chan os.Signal
 	stopped string // why the stages were ended, or ""
 }
@@ -46,12 +45,8 @@ func runPipe(m mode, stderr io.Writer) error {
 	}
 	proc.MakeThreads()
 	r := &runner{mode: m, signals: make(chan os.Signal, 8)}
+	filter.OutliveReader() // what reads standard error may end
 	signal.Notify(r.signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	node, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("node name: %w", err)
-	}
-	r.node = node
 	var l last
 	if !m.dry {
 		held, err := lock()
@@ -235,7 +230,7 @@ func (m *mail) ended() <-chan struct{} {
 // addGaps adds to the snapshot that is open why rows are missing. fault is what the
 // relay found wrong with the output.
 func (r *runner) addGaps(relay *relay, c *chain, fault error) {
-	host := gapHost(r.filters[0], r.node)
+	host := gapHost(r.filters[0])
 	if len(r.settings.Faults) > 0 {
 		relay.gap(host, "stormcheck: "+r.settings.Faults[0].Error(), time.Now())
 	}

@@ -240,7 +240,7 @@ func (s *standing) replace() {
 	go func() { <-ended.ended(); ended.close() }()
 	<-ended.settled()
 	if reason := ended.gapReason(ended.failures(""), s.relay.begun(), s.passing.fault); reason != "" {
-		s.relay.gap(gapHost(s.filters[0], s.node), reason, time.Now())
+		s.relay.gap(gapHost(s.filters[0]), reason, time.Now())
 		s.say("%s", reason)
 	}
 	before := s.config.mail
@@ -279,7 +279,7 @@ func (s *standing) troubled(reason string) {
 // addTrouble adds to the snapshot that ends why changed files are not in force.
 func (s *standing) addTrouble() {
 	if reason := s.trouble.Load(); reason != nil && *reason != "" {
-		s.relay.gap(gapHost(s.filters[0], s.node), *reason, time.Now())
+		s.relay.gap(gapHost(s.filters[0]), *reason, time.Now())
 	}
 }
 
@@ -317,7 +317,7 @@ func (s *standing) finish() int {
 	}
 	w.until(s.chain.settled())
 	if reason := s.chain.gapReason(s.chain.failures(""), s.relay.begun(), s.passing.result()); reason != "" {
-		s.relay.gap(gapHost(s.filters[0], s.node), reason, time.Now())
+		s.relay.gap(gapHost(s.filters[0]), reason, time.Now())
 	}
 	s.mail.in.Close()
 	w.until(s.mail.ended())
