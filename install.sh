@@ -126,7 +126,7 @@ compile() {
 	version=$(version)
 	for tool in $tools; do compile_tool "$tool" "$out/$tool" "-X stormcheck/pkg/stormcheck.BinDir=$PREFIX/bin"; done
 	for scheduler in stormcheck.cron stormcheck.service stormcheck.timer stormcheck-standing.service; do
-		sed -e "s|/usr/local/bin/stormcheck|$PREFIX/bin/stormcheck|" "cmd/stormcheck/$scheduler" >"$out/$scheduler"
+		sed -e "s|/usr/local/bin/stormcheck|$PREFIX/bin/stormcheck|g" "cmd/stormcheck/$scheduler" >"$out/$scheduler"
 	done
 }
 
