@@ -26,7 +26,7 @@ type runner struct {
 	*reporter
 	config
 	counts  counts
-	unnoted bool   // an entry of runs.csv could not be written, which has been reported
+	unnoted bool // an entry of runs.csv could not be written, which has been reported
 	signals chan os.Signal
 	stopped string // why the stages were ended, or ""
 }
