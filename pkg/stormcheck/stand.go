@@ -340,10 +340,13 @@ func (s *standing) finish() int {
 	return max(s.status(s.chain, s.mail), w.status())
 }
 
+// inForce is what noteReload notes of files that are fit.
+const inForce = "in force"
+
 // noteReload keeps for --status whether the files that changed last are in force.
 func noteReload(reason string, now time.Time) {
 	if reason == "" {
-		reason = "in force"
+		reason = inForce
 	}
 	text := fmt.Sprintf("%s %s\n", now.UTC().Format(time.RFC3339), rows.Printable(reason))
 	_ = trusted.Replace(reloadPath(), []byte(text), 0o600) // without it --status knows less

@@ -62,7 +62,9 @@ func status(out io.Writer, _ func(error)) error {
 // armed says whether the next storm would be ended, and if not, why and since when.
 func (o *overview) armed() {
 	why, since := o.settings.disarmed(), time.Time{}
-	switch _, stands := standingPipe(); {
+	_, stands := standingPipe()
+	trouble, troubled := o.lastReload()
+	switch {
 	case why != "":
 		since = changedAt(Conf)
 		if strings.HasPrefix(why, "paused") || strings.HasPrefix(why, pausePath()) {
@@ -72,6 +74,8 @@ func (o *overview) armed() {
 		why = "nothing has run since the machine was started"
 	case !stands && isStuck():
 		why, since = "no run for ten minutes", o.last.begun
+	case stands && trouble != inForce && troubled.After(o.last.begun):
+		why, since = trouble, troubled
 	case o.last.ended && o.last.status != 0:
 		why, since = fmt.Sprintf("the last run ended with status %d", o.last.status), o.failingSince()
 	}
@@ -315,9 +319,19 @@ func (o *overview) waiting() {
 
 // reloaded shows the last reload of a standing pipe.
 func (o *overview) reloaded() {
-	if text, err := trusted.Read(reloadPath()); err == nil && strings.TrimSpace(string(text)) != "" {
-		o.say("last reload: %s", strings.TrimSpace(string(text)))
+	if reason, at := o.lastReload(); !at.IsZero() {
+		o.say("last reload: %s %s", at.Format(time.RFC3339), reason)
 	}
+}
+
+// lastReload returns what noteReload noted last, and when.
+func (o *overview) lastReload() (reason string, at time.Time) {
+	text, _ := trusted.Read(reloadPath())
+	stamp, reason, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	if at, err := time.Parse(time.RFC3339, stamp); err == nil {
+		return reason, at
+	}
+	return inForce, time.Time{}
 }
 
 // plot draws the last day, a line for each storm.
