@@ -144,7 +144,10 @@ func Status(app *cli.App, args []string) int {
 	app.Setup()
 	out := &checked{w: app.Writer}
 	app.Writer = out
-	err := app.Run(args)
+	err := openPoller()
+	if err == nil {
+		err = app.Run(args)
+	}
 	status := 0
 	var (
 		exit  exit
@@ -167,6 +170,33 @@ func Status(app *cli.App, args []string) int {
 		status = max(status, failed)
 	}
 	return status
+}
+
+// openPoller lets the Go runtime open its poller, for which it takes two descriptors, or
+// returns why it can't. Without them it would end the program later, with a trace.
+func openPoller() error {
+	var room [2]int
+	if err := unix.Pipe(room[:]); err != nil {
+		return err
+	}
+	var more [2]int
+	err := unix.Pipe(more[:])
+	if err == nil {
+		unix.Close(more[0])
+		unix.Close(more[1])
+	}
+	unix.Close(room[0])
+	unix.Close(room[1])
+	if err != nil {
+		return err
+	}
+	r, w, err := os.Pipe() // whatever is waited for opens the poller
+	if err != nil {
+		return err
+	}
+	r.Close()
+	w.Close()
+	return nil
 }
 
 // say prints a problem, in one line without control characters.
