@@ -395,12 +395,7 @@ func (c *checkup) checkKill() {
 	case c.broken != "":
 		why = c.broken + " doesn't run"
 	default:
-		table, _, err := c.output("threshold", append([]string{"--print-limits"}, c.limitsFlags()...)...)
-		if err != nil {
-			why = "the limits are unfit"
-		} else if !hasKillColumn(table) {
-			why = "the limits have no column kill"
-		}
+		why = c.toothless()
 	}
 	if why != "" {
 		c.ok("would kill: no, %s", why)
@@ -409,15 +404,44 @@ func (c *checkup) checkKill() {
 	}
 }
 
-// hasKillColumn reports whether a table of limits, as threshold prints it, has a
-// column kill or trim.
-func hasKillColumn(table string) bool {
+// toothless returns why the limits end nothing, "" if they do.
+func (c *checkup) toothless() string {
+	switch table, _, err := c.output("threshold", append([]string{"--print-limits"}, c.limitsFlags()...)...); {
+	case err != nil:
+		return "the limits are unfit"
+	case !kills(table):
+		return "no row of the limits that can decide has a limit kill or trim"
+	}
+	return ""
+}
+
+// kills reports whether a row of a table of limits, as threshold prints it, kills or trims
+// and isn't hidden by one for every user and name.
+func kills(table string) bool {
+	var columns []string
 	for line := range strings.Lines(table) {
 		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		columns := strings.Split(line, ",")
-		return slices.Contains(columns, rows.ActionKill) || slices.Contains(columns, rows.ActionTrim)
+		cells := strings.Split(line, ",")
+		if columns == nil {
+			columns = cells
+			continue
+		}
+		all := true
+		for i, column := range columns[:min(len(columns), len(cells))] {
+			switch cell := cells[i]; column {
+			case "host", "user", "proc":
+				all = all && cell == "*"
+			case rows.ActionKill, rows.ActionTrim:
+				if cell != "" && cell != "0" {
+					return true
+				}
+			}
+		}
+		if all {
+			return false
+		}
 	}
 	return false
 }

@@ -120,7 +120,8 @@ func (c *checkup) checkStanding() {
 			c.bad("standing: process %d has no stage %s", l.pid, s.name)
 		case !slices.Equal(settingsOnly(programs[at].args[1:]), settingsOnly(s.args)):
 			c.bad("standing: process %d runs %s: the settings now say %s", l.pid,
-				strings.Join(programs[at].args, " "), strings.Join(append([]string{s.name}, s.args...), " "))
+				strings.Join(append([]string{s.name}, settingsOnly(programs[at].args[1:])...), " "),
+				strings.Join(append([]string{s.name}, settingsOnly(s.args)...), " "))
 		case programs[at].replaced:
 			c.bad("standing: process %d runs an older %s than is installed: restart it", l.pid, s.name)
 		}

@@ -78,6 +78,8 @@ func (o *overview) armed() {
 		why, since = trouble, troubled
 	case o.last.ended && o.last.status != 0:
 		why, since = fmt.Sprintf("the last run ended with status %d", o.last.status), o.failingSince()
+	default:
+		why = (&checkup{settings: o.settings}).toothless()
 	}
 	if why == "" {
 		o.say("ARMED")
