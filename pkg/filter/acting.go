@@ -30,11 +30,11 @@ type Acting struct {
 	// as many as a Reader's buffer holds at most.
 	Together func(due []*Due)
 	// Start, where set, is called instead of Act for each row that is due, and returns at
-	// once. It calls done once, from any goroutine, when it has filled the row. Rows are
-	// written as they are done: no row waits for another one of its snapshot.
+	// once. It calls done once, from any goroutine, when it has filled the row. A row is
+	// written when it is done, and waits for no other row of its snapshot.
 	Start func(due *Due, done func())
-	// Stop ends the run early; nil: one for SIGTERM. Act, Together and what Start has
-	// begun finish or give up their rows when it is asked for. No other row is acted on
+	// Stop ends the run early; nil: one for SIGTERM. When it is asked for, Act, Together
+	// and what Start has begun finish or give up their rows. No other row is acted on
 	// then: the rest of the snapshot is passed on with an error in each row that is due.
 	Stop *Stop
 }
@@ -115,9 +115,9 @@ func (q *queue) idle() error {
 	return q.Stop.now()
 }
 
-// between reports whether the rows of all snapshots so far are known to have been read:
-// procstat --every writes the next header as soon as a snapshot is whole. Rows may
-// follow the first header for which the filter has to stay, though nobody reads them.
+// between reports whether all rows of the snapshots so far are known to have been read.
+// procstat --every writes the next header as soon as a snapshot is whole. After the first
+// header rows may follow, so the filter has to go on even if nobody reads its output.
 func (q *queue) between() bool { return q.headers > 1 && q.rows == 0 }
 
 // failed reports whether output could not be written.
@@ -135,7 +135,7 @@ func (q *queue) watched() *checked {
 	return nil
 }
 
-// A queue holds the rows that wait for the action, and those behind them.
+// A queue holds the rows that wait for the action, and those after them.
 type queue struct {
 	Acting
 	env     Env
@@ -168,7 +168,8 @@ func (q *queue) report(err error) {
 	q.env.Report(err)
 }
 
-// row queues a row that is due and fit, or behind one that is, and writes any other.
+// row queues a row that is due and fit, and every row after such a one. It writes any
+// other.
 func (q *queue) row(record *rows.Record) {
 	q.rows++
 	limit, lesser, due, err := q.limits(record)
@@ -179,7 +180,7 @@ func (q *queue) row(record *rows.Record) {
 			err = q.Stop.Err()
 		}
 	}
-	q.tell(record, err)
+	q.conclude(record, err)
 	if due = due && err == nil; !due && len(q.due) == 0 {
 		q.write(record)
 		return
@@ -213,7 +214,7 @@ func (q *queue) start(d *Due) {
 	q.hands <- struct{}{}
 	q.started.Add(1)
 	q.Start(d, func() {
-		q.tell(d.Record, d.Err)
+		q.conclude(d.Record, d.Err)
 		q.write(d.Record)
 		q.flush()
 		<-q.hands
@@ -236,7 +237,7 @@ func (q *queue) act() {
 		q.Together(q.due)
 	}
 	for _, d := range q.due {
-		q.tell(d.Record, d.Err)
+		q.conclude(d.Record, d.Err)
 	}
 	for _, record := range q.records {
 		q.write(record)
@@ -264,14 +265,14 @@ func (a Acting) fit(record *rows.Record) (rows.Row, error) {
 	return row, nil
 }
 
-// tell writes what came of it into the row, and what failed to stderr too.
-func (q *queue) tell(record *rows.Record, err error) {
+// conclude writes the outcome of a row into it, and a failure to stderr too.
+func (q *queue) conclude(record *rows.Record, err error) {
 	var note Note
 	switch several, joined := err.(interface{ Unwrap() []error }); {
 	case err == nil:
 	case joined:
 		for _, err := range several.Unwrap() {
-			q.tell(record, err)
+			q.conclude(record, err)
 		}
 	case errors.As(err, &note):
 		record.Note(q.Tool, "%s", note)
