@@ -214,7 +214,7 @@ func (s *storm) story(l *layout) []string {
 	return lines
 }
 
-// origin says who started the processes, when, and which of them are zombies.
+// origin says which process started the storm's, when, and which of them are zombies.
 func (s *storm) origin(l *layout) (lines []string) {
 	if !s.lasts() || !s.here && !s.since.IsZero() {
 		return nil

@@ -21,7 +21,7 @@ const freshFor = 5 * time.Minute
 // A Dotlock is what a USER.lock says of itself. The user may have written
 // anything there.
 type Dotlock struct {
-	PID     int       // who made it, 0 if it doesn't say
+	PID     int       // the process that made it, 0 if it doesn't say
 	Host    string    // where, "" if it doesn't say: letters, digits, dots, dashes
 	UID     uint32    // the file's owner
 	Inode   uint64    // the file's
@@ -136,7 +136,7 @@ func number(text string) int {
 	return int(n)
 }
 
-// dotlockHolder says who made the dotlock, " of pid 4711 on mail2", or nothing.
+// dotlockHolder says which process made the dotlock, " of pid 4711 on mail2", or nothing.
 func (p place) dotlockHolder() string {
 	d, err := p.readDotlock()
 	switch {
