@@ -91,6 +91,7 @@ manifest() {
 	for unit in stormcheck.service stormcheck.timer stormcheck-standing.service; do
 		echo "systemd 644 $out/$unit $units/$unit"
 	done
+	echo "systemd 644 cmd/stormcheck/stormcheck.tmpfiles $PREFIX/lib/tmpfiles.d/stormcheck.conf"
 }
 
 say() { [ -z "$verbose" ] || echo "$1"; }
