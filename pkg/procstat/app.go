@@ -52,7 +52,7 @@ func run(c *cli.Context, env filter.Env) error {
 	f.Refuse(stands && isText, "--every: text of ps is read only once")
 	f.Refuse(o.Churn && !stands, "--churn: goes with --every")
 	f.Refuse(f.Switch("no-realtime") && !stands, "--no-realtime: goes with --every")
-	f.Refuse(isText && !f.Given("host"), "--input needs --host: the text doesn't say whose it is")
+	f.Refuse(isText && !f.Given("host"), "--input needs --host, for the text doesn't name its machine: ps -eo user:64,stat,comm | procstat --host mail2 --input -")
 	if f.Err() != nil {
 		return f.Err()
 	}

@@ -128,7 +128,7 @@ func TestText(t *testing.T) {
 }
 
 func TestTextRefused(t *testing.T) {
-	const unfit = " is neither a header of ps nor a line of uniq -c"
+	const unfit = " is neither a header of ps -eo user:64,stat,comm nor a line of uniq -c"
 	for text, want := range map[string]string{
 		"":                                "ps.txt: no input, not even a header: the stage before failed",
 		"root init\n":                     `ps.txt:1: "root init"` + unfit,

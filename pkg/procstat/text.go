@@ -193,7 +193,7 @@ func splitCount(line string) (count int64, text string, err error) {
 		count, err = rows.ParseNumber(number)
 	}
 	if !found || err != nil || count == 0 || strings.TrimSpace(text) == "" {
-		return 0, "", fmt.Errorf("%q is neither a header of ps nor a line of uniq -c", line)
+		return 0, "", fmt.Errorf("%q is neither a header of ps -eo user:64,stat,comm nor a line of uniq -c", line)
 	}
 	return count, text, nil
 }
