@@ -27,7 +27,7 @@ const (
 	EventComm EventKind = 0x200 // PID has given itself a name, Comm
 )
 
-// An Event is what the kernel's process events connector tells of a process.
+// An Event is what the kernel's process events connector reports of a process.
 type Event struct {
 	Kind   EventKind
 	Second uint64 // of the boot clock that stops in suspend

@@ -42,9 +42,9 @@ func isRaised(a *unix.SchedAttr) bool { return a.Nice < 0 || isRealtime(a.Policy
 func isRealtime(policy uint32) bool { return policy == unix.SCHED_FIFO || policy == unix.SCHED_RR }
 
 // RaisePriority puts all threads of this process, and those that they start, above
-// everybody else's: at the lowest real-time priority, or where that isn't allowed at
-// nice -20, or as it is. A real-time process that always has work would lock up the
-// machine: the caller has to wait for something now and then.
+// everybody else's: at the lowest real-time priority, or at nice -20 where that isn't
+// allowed. Where neither is, nothing changes. A real-time process that always has work would
+// lock up the machine: the caller has to wait for something now and then.
 func RaisePriority() {
 	raise(0) // the one that is needed first: all else may take a storm's while
 	eachThread(raise)

@@ -22,7 +22,7 @@ type Table struct {
 	proc   int // /proc, opened
 	list   []byte
 	pids   []int
-	noInfo atomic.Bool // pidfds don't tell uids
+	noInfo atomic.Bool // a pidfd can't be asked for uids
 }
 
 // Open opens the table. It is an error when /proc isn't there, shows another PID
@@ -212,7 +212,7 @@ func (t *Table) Scan(visit func(worker int, p *Process)) error {
 // though one gets less of its processor.
 const share = 64
 
-// Detailed says that Scan tells states and start times.
+// Detailed says that Scan finds states and start times.
 const Detailed = true
 
 // Workers is the number of goroutines from which Scan calls its function.

@@ -21,7 +21,7 @@ func Open() (*Table, error) { return &Table{}, nil }
 // Close does nothing here.
 func (*Table) Close() {}
 
-// Detailed says that Scan tells states and start times.
+// Detailed says that Scan finds states and start times.
 const Detailed = false
 
 // Workers is the number of goroutines from which Scan calls its function.

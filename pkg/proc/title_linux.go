@@ -12,16 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxTitle is how long a title may be, in bytes. Programs that say whom they serve
-// say it in less, and what a longer one begins with might be the beginning of
-// somebody else's name.
+// MaxTitle is how long a title may be, in bytes. Programs that name their user need less,
+// and the beginning of a longer title might end within the name of another user.
 const MaxTitle = 4096
 
 // A TitleReader reads what processes say of themselves: /proc/PID/cmdline,
 // proc_pid_cmdline(5), which is their arguments until they write something else
-// there. That is memory of the process, and who reads it waits with the process
-// where it is stuck, for ever if it wants to. So threads read that may stay behind.
-// The zero TitleReader is ready, and is to be kept: it remembers who is stuck.
+// there. That is memory of the process, and a reader waits as long as the process
+// is stuck, for ever if the process wants that. So threads read that may be left behind.
+// The zero TitleReader is ready. Keep it for the next snapshot: it remembers which processes
+// are stuck.
 type TitleReader struct {
 	stuck []*titleThread
 }
@@ -208,7 +208,7 @@ type pidfdInfo struct {
 
 const pidfdGetInfo = 3<<30 | unsafe.Sizeof(pidfdInfo{})<<16 | 0xff<<8 | 11 // _IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info)
 
-// titleByHandle is title where pidfds don't tell uids.
+// titleByHandle is title where a pidfd can't be asked for uids.
 func (t *Table) titleByHandle(p *Process, buffer []byte) []byte {
 	dir, err := unix.Openat(t.proc, strconv.Itoa(p.PID), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

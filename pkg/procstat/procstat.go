@@ -23,7 +23,7 @@ type Options struct {
 	Total    bool             // also a row for all processes of each user
 	Host     string           // the host column, escaped
 	NodeName func() string    // with Stand: the host column of each snapshot, escaped; nil: Host
-	Titles   *titles.Table    // how processes say whom they serve; nil: none does
+	Titles   *titles.Table    // what process titles say; nil: they aren't read
 	Text     io.Reader        // text of ps in place of this machine's table
 	TextName string           // its name in messages
 	Metrics  string           // file for node_exporter's textfile collector; "" is none
@@ -35,8 +35,8 @@ type Options struct {
 	churn *churn // nil: started isn't known
 }
 
-// key is what a row is about. Text has no uid. The table has no user yet, but for one
-// whom a title names.
+// key is what a row is about. Text has no uid. In a scan of the table only a title has named
+// the user yet.
 type key struct {
 	user  string
 	uid   uint32
