@@ -355,8 +355,8 @@ make_packages() {
 documents() {
 	mkdir -p "$out/man"
 	for page in man/*; do gzip -9nc "$page" >"$out/$page.gz"; done
-	sed "1s/(.*)/($VERSION)/" cmd/stormcheck/package/changelog | gzip -9n >"$out/changelog.gz"
-	gzip -9nc cmd/stormcheck/package/NEWS >"$out/NEWS.Debian.gz"
+	for text in changelog NEWS; do sed "1s/(.*)/($VERSION)/" cmd/stormcheck/package/$text | gzip -9n >"$out/$text.gz"; done
+	mv "$out/NEWS.gz" "$out/NEWS.Debian.gz"
 	built=''
 	for tool in $tools; do built="$built $out/$tool"; done
 	# shellcheck disable=SC2086 # names without spaces
