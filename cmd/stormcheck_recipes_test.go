@@ -301,7 +301,7 @@ func TestStormcheckPipeRecipes(t *testing.T) {
 	if err != nil || out != "" {
 		t.Errorf("stormfleet: %v: %s", err, out)
 	}
-	k.has("mail", "150 groucho imapd on mail2", "stormcheck on mail3 is not working: ssh: no answer")
+	k.has("mail", "150 groucho imapd on mail2", "stormcheck on mail3 is not working: ssh or procstat failed")
 	k.has("state/fleet.csv", "mail2")
 }
 
