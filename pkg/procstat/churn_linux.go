@@ -27,8 +27,8 @@ const (
 	churnDrained  = 250 * time.Millisecond // how often those are received that nothing waits for
 )
 
-// churnApart says that execs are received apart if the kernel can part them: a variable for
-// tests.
+// churnApart says that execs are received on their own if the kernel can separate them: a
+// variable for tests.
 var churnApart = true
 
 // A churnKey is a pair of a uid and a name: 15 bytes and a NUL at most.
@@ -78,9 +78,9 @@ type churn struct {
 	table *proc.Table
 
 	// A program's name can be read only until it ends, so execs are received at once. All
-	// other events wait until an exec comes, a snapshot is taken or some time has passed: what
-	// costs most is to be woken. Before Linux 6.6 the kernel can't part them: urgent receives
-	// all then.
+	// other events wait until an exec comes, a snapshot is taken or some time has passed,
+	// because waking up costs the most. Before Linux 6.6 the kernel can't separate them, and
+	// urgent receives all.
 	urgent *proc.Events
 	others *proc.Events // nil: urgent receives them
 	ending chan struct{}
@@ -115,6 +115,9 @@ func newChurn(table *proc.Table, room int) (*churn, error) {
 		c.free = append(c.free, uint16(churnNames-1-i))
 	}
 	if err := c.subscribe(room); err != nil {
+		if c.others != nil {
+			c.others.Close()
+		}
 		return nil, err
 	}
 	var err error
@@ -131,9 +134,12 @@ func newChurn(table *proc.Table, room int) (*churn, error) {
 		c.close()
 		return nil, err
 	}
-	c.ended.Add(2)
+	c.ended.Add(1)
 	go c.receive()
-	go c.drainRegularly()
+	if c.others != nil {
+		c.ended.Add(1)
+		go c.drainRegularly()
+	}
 	return c, nil
 }
 
@@ -159,7 +165,7 @@ func (c *churn) subscribe(room int) (err error) {
 // close ends the receiving.
 func (c *churn) close() {
 	close(c.ending)
-	c.urgent.Close()
+	c.urgent.Close() // which ends a Read
 	c.ended.Wait()
 	if c.others != nil {
 		c.others.Close()
@@ -204,7 +210,9 @@ func (c *churn) drainRegularly() {
 		case <-tick.C:
 		}
 		c.mutex.Lock()
-		c.drain()
+		if c.drain(); c.lost {
+			c.countLoss() // now that none waits
+		}
 		c.mutex.Unlock()
 	}
 }

@@ -3,6 +3,7 @@ package thaw
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -108,7 +109,7 @@ func resume(table *proc.Table, path string) (resumed int) {
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 		return 0 // its writer lives
 	}
-	text, err := trusted.Read(path)
+	text, err := io.ReadAll(f)
 	if err != nil {
 		return 0
 	}
