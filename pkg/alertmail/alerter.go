@@ -17,6 +17,7 @@ import (
 type alerter struct {
 	Options
 	out    io.Writer
+	node   string // this machine's name in this snapshot
 	text   string // of a mail to an owner, with places
 	log    filter.Log
 	counts counts // nil without --metrics
@@ -39,7 +40,7 @@ type alerter struct {
 }
 
 func newAlerter(o Options, out io.Writer) *alerter {
-	a := &alerter{Options: o, out: out}
+	a := &alerter{Options: o, out: out, node: o.Node()}
 	a.settled = sync.NewCond(&a.mutex)
 	a.channels = a.newChannels()
 	a.text = ownerText

@@ -56,7 +56,7 @@ func dry() alertmail.Options {
 	return alertmail.Options{
 		To: []string{"root"}, From: "stormcheck <root@moscow>", Sender: "root@moscow",
 		Title: "STORM ALERT", Name: "stormcheck", Task: "Report unusually high numbers of per-user processes.",
-		DryRun: true, Node: "moscow", Host: "moscow", PID: 4711, Stderr: io.Discard, Syslog: "/nonexistent",
+		DryRun: true, Node: func() string { return "moscow" }, Host: "moscow", PID: 4711, Stderr: io.Discard, Syslog: "/nonexistent",
 		OverAfter: 5, After: 1, Repeats: []time.Duration{time.Hour}, Window: 10 * time.Minute,
 		Now: func() time.Time {
 			return time.Date(2000, 4, 25, 0, 17, 2, 5, time.FixedZone("CDT", -5*60*60))

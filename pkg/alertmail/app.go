@@ -13,7 +13,6 @@ import (
 
 	"stormcheck/pkg/account"
 	"stormcheck/pkg/filter"
-	"stormcheck/pkg/rows"
 	"stormcheck/pkg/syslog"
 )
 
@@ -76,8 +75,7 @@ func run(c *cli.Context, env filter.Env) error {
 	}
 	f := filter.Read(c)
 	o := options(f)
-	o.Node, o.Host, o.PID = rows.Escape(node), domain(node), os.Getpid()
-	o.NodeNow = f.Host()
+	o.Node, o.Host, o.PID = f.Host(), domain(node), os.Getpid()
 	o.Now, o.Report, o.Stderr = time.Now, env.Report, c.App.ErrWriter
 	o.Accounts, o.Syslog = account.ByName, syslog.Socket
 	isTest := f.Switch("test")

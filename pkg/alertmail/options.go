@@ -40,8 +40,7 @@ type Options struct {
 	Metrics string           // file for node_exporter's textfile collector; "" is none
 	Log     string           // file that all rows are appended to; "" is none
 	DryRun  bool             // print what would be sent, and log and remember nothing
-	Node    string           // this machine's name, as in the stream
-	NodeNow func() string    // the same after each snapshot, for it may be set; nil: Node
+	Node    func() string    // this machine's name now, as in the stream: it may be set
 	Host    string           // this machine's name as the domain of an address
 	PID     int              // with Host and the clock it makes a Message-ID unique
 	Now     func() time.Time // the clock; its zone is the message's

@@ -120,7 +120,7 @@ func readOwnerText(path string) (string, error) {
 // fill puts what was done into the places of a text. Nothing but numbers, times, the
 // account and plain names of programs and files gets there: no command lines, and
 // nothing that anybody could write to the owner.
-func (e *ending) fill(text string, o Options, now time.Time) string {
+func (e *ending) fill(text, node, contact string, now time.Time) string {
 	var seen, ended, limits []string
 	for _, s := range e.rows {
 		name := plain(s.proc)
@@ -135,9 +135,9 @@ func (e *ending) fill(text string, o Options, now time.Time) string {
 		}
 	}
 	return strings.NewReplacer(
-		"{user}", e.user, "{host}", o.Node, "{time}", now.Format("2006-01-02 15:04 -0700"),
+		"{user}", e.user, "{host}", node, "{time}", now.Format("2006-01-02 15:04 -0700"),
 		"{seen}", listed(seen), "{limit}", listed(limits), "{ended}", listed(ended),
-		"{mail}", e.mailWords(now), "{contact}", o.Owners.ReplyTo,
+		"{mail}", e.mailWords(now), "{contact}", contact,
 	).Replace(text)
 }
 

@@ -71,9 +71,7 @@ func (a *alerter) header(header *rows.Record) {
 		}
 	}
 	a.endSnapshot()
-	if a.NodeNow != nil {
-		a.Node = a.NodeNow()
-	}
+	a.node = a.Node()
 	a.found.snapshots++
 }
 
@@ -81,7 +79,7 @@ func (a *alerter) header(header *rows.Record) {
 // says nothing of other hosts, because a host that didn't answer has no rows either.
 func (a *alerter) endSnapshot() {
 	if a.found.snapshots > 0 && a.found.inSnapshot == 0 {
-		a.found.noteHost(a.Node)
+		a.found.noteHost(a.node)
 	}
 	a.found.inSnapshot = 0
 }
@@ -104,7 +102,7 @@ func (a *alerter) take(record *rows.Record) {
 	if !isWorthAMessage(record) && (!a.remembers() || record.Get(rows.Actions) == "") {
 		return
 	}
-	s := newSighting(record, a.Node)
+	s := newSighting(record, a.node)
 	if a.remembers() || a.posts() {
 		f.add(s)
 	}
@@ -148,7 +146,7 @@ func (a *alerter) endRun(last bool) {
 	f.findUnfit()
 	if a.remembers() {
 		a.recall()
-		a.memory.learn(&f, a.Node, a.schedule(), a.Now())
+		a.memory.learn(&f, a.node, a.schedule(), a.Now())
 		a.composeToOwners(&f)
 		a.save() // before anything that takes time
 	} else {
@@ -173,8 +171,8 @@ func (a *alerter) findBroken(f *findings) {
 		add(newBreakdown(host, faultList{first: []error{errors.New(f.gaps[host])}}))
 	}
 	// What is wrong with the input follows from a gap.
-	if _, isMissing := f.gaps[a.Node]; !f.isWhole() && !isMissing && (len(a.To)+len(a.PageTo) > 0 || a.posts()) {
-		add(newBreakdown(a.Node, f.faults))
+	if _, isMissing := f.gaps[a.node]; !f.isWhole() && !isMissing && (len(a.To)+len(a.PageTo) > 0 || a.posts()) {
+		add(newBreakdown(a.node, f.faults))
 	}
 }
 

@@ -18,7 +18,7 @@ func (a *alerter) composeToOwners(f *findings) {
 	}
 	now := a.Now()
 	a.memory.forgetOwners(now)
-	for _, e := range f.endings(a.Node) {
+	for _, e := range f.endings(a.node) {
 		to := a.Owners.address(e.user)
 		switch {
 		case to == "":
@@ -35,7 +35,7 @@ func (a *alerter) composeToOwners(f *findings) {
 // toOwner returns the mail to the owner of an account.
 func (a *alerter) toOwner(e *ending, to string, now time.Time) string {
 	var text strings.Builder
-	for line := range strings.Lines(e.fill(a.text, a.Options, now)) {
+	for line := range strings.Lines(e.fill(a.text, a.node, a.Owners.ReplyTo, now)) {
 		text.WriteString(rows.Clip(strings.TrimRight(line, "\n"), maxLine) + "\n")
 	}
 	subject, _, _ := strings.Cut(text.String(), "\n")

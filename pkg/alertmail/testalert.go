@@ -9,7 +9,8 @@ import (
 // Test sends a test in each way that the flags ask for, and prints which of them took
 // it. It reads no rows, and neither remembers nor counts anything.
 func Test(o Options, out func(string)) (taken bool) {
-	summary := "[TEST] stormcheck on " + o.Node + " can reach you"
+	node := o.Node()
+	summary := "[TEST] stormcheck on " + node + " can reach you"
 	now := o.Now()
 	text := summary + "\n\nThis is a test: there is no storm. Nothing has to be done.\n"
 	taken = true
@@ -34,7 +35,7 @@ func Test(o Options, out func(string)) (taken bool) {
 	}
 	if len(o.Alertmanagers.URLs) > 0 {
 		_, err := o.Alertmanagers.post([]alert{{
-			Labels:      map[string]string{"alertname": "StormcheckTest", "host": o.Node, "severity": "info"},
+			Labels:      map[string]string{"alertname": "StormcheckTest", "host": node, "severity": "info"},
 			Annotations: map[string]string{"summary": summary},
 			StartsAt:    now.UTC(), EndsAt: now.Add(5 * time.Minute).UTC(),
 		}})

@@ -421,7 +421,7 @@ func TestParentHasItsStart(t *testing.T) {
 	for _, c := range []struct {
 		host, name string
 		since      bool
-	}{{o.Node, comm, true}, {o.Node, comm[1:], false}, {"tula", comm, false}} {
+	}{{o.Node(), comm, true}, {o.Node(), comm[1:], false}, {"tula", comm, false}} {
 		parent := fmt.Sprintf("404:%d:%s", os.Getpid(), rows.EscapeName(c.name))
 		out := quiet(t, o, stream(with(lasting, rows.Count, 404, rows.Host, c.host, rows.Parent, parent)))
 		_, text, found := strings.Cut(out, fmt.Sprintf("started by %s (PID %d", rows.EscapeName(c.name), os.Getpid()))
@@ -435,7 +435,8 @@ func TestParentHasItsStart(t *testing.T) {
 // machine's name was set after the pipe had started.
 func TestQuietSnapshotsAreOfTheNameThatTheHostHasNow(t *testing.T) {
 	s := newStory(t)
-	s.o.Node, s.o.NodeNow = "localhost", func() string { return "moscow" }
+	name := "localhost"
+	s.o.Node = func() string { defer func() { name = "moscow" }(); return name }
 	s.run(lasting)
 	s.silent(4)
 	s.reports("groucho imapd on moscow: over")
