@@ -6,12 +6,15 @@ import (
 	"testing"
 )
 
-// The recipes of mailarchive(8), as they stand there.
+// The recipes of mailarchive(8) and storm.archive(5), as they stand there.
 func TestMailarchiveRecipes(t *testing.T) {
 	needs(t, "sh", "cp")
 	k := newKitchen(t, "mailarchive.8")
 	k.processes()
-	if shown := len(displays(t, "mailarchive.8")); shown != 2 {
+	if shown := len(displays(t, "mailarchive.8")); shown != 0 {
+		t.Fatalf("%d displays; want none", shown)
+	}
+	if shown := len(displays(t, "storm.archive.5")); shown != 2 {
 		t.Fatalf("%d displays; want 2", shown)
 	}
 	// groucho has no account, so the row passes with an error, and nothing is copied.
@@ -22,6 +25,7 @@ func TestMailarchiveRecipes(t *testing.T) {
 		k.prints(k.line(flags)+" -n", "time,host,user,actions\n", "time,host,user,actions,archived,notes,errors\n")
 	}
 
+	k.page = "storm.archive.5"
 	place := strings.NewReplacer("/var/mail", k.dir+"/spool").Replace
 	k.write("bin/runuser", "#!/bin/sh\nshift 2\n[ \"$1\" != -- ] || shift\nexec \"$@\"\n")
 	if err := os.MkdirAll(k.dir+"/state/archive", 0o700); err != nil {

@@ -137,6 +137,21 @@ func TestManLint(t *testing.T) {
 	}
 }
 
+// A line that is shown by itself is rendered as it has to be typed: in mdoc(7) a bracket, a
+// bar or an exclamation mark between blanks would be a delimiter, and lose a blank.
+func TestManLinesAreRenderedAsWritten(t *testing.T) {
+	pages, _ := filepath.Glob("../man/*")
+	for _, path := range pages {
+		text := regexp.MustCompile(".\b").ReplaceAllString(mandoc(t, "-Tutf8", "-Owidth=200", path), "")
+		for _, line := range submatches(`(?m)^\.Dl (.*)$`, manPage(t, filepath.Base(path))) {
+			line = strings.NewReplacer(`\e`, `\`, `\&`, "", `\(aq`, "'", `\(dq`, `"`, `\(ti`, "~", `\(ha`, "^").Replace(line)
+			if !strings.Contains(text, line+"\n") {
+				t.Errorf("%s doesn't show the line %s", path, line)
+			}
+		}
+	}
+}
+
 func TestManColumns(t *testing.T) {
 	got := submatches(`(?m)^\.It Cm (.*)$`, manPage(t, "storm.csv.5"))
 	if want := rows.Header(rows.AllColumns); !slices.Equal(got, want) {

@@ -107,6 +107,8 @@ func runThreshold(stream string, args ...string) (status int, out, said string) 
 	return status, written.String(), problems.String()
 }
 
+var triedPeaks = []string{"peak[name] = $6", "limit = int("}
+
 // A week's log becomes peaks, and these a table that lets them pass.
 func TestPeaksRecipe(t *testing.T) {
 	dir := t.TempDir()
@@ -130,12 +132,12 @@ func TestPeaksRecipe(t *testing.T) {
 		}
 		return string(out)
 	}
-	run(strings.ReplaceAll(recipe(t, "threshold.8", "peak[name] = $6"), "/var/lib/stormcheck/", ""))
+	run(strings.ReplaceAll(recipe(t, "stormcheck-recipes.7", triedPeaks[0]), "/var/lib/stormcheck/", ""))
 	peaks, err := os.ReadFile(dir + "/peaks.csv")
 	if want := "100,harpo,a\\x2c*[b|\\\\\n44,groucho,imapd\n21,harpo,imapd\n"; string(peaks) != want {
 		t.Errorf("peaks %q, %v; want %q", peaks, err, want)
 	}
-	limits := run(recipe(t, "threshold.8", "limit = int("))
+	limits := run(recipe(t, "stormcheck-recipes.7", triedPeaks[1]))
 	want := `user,proc,log,alert,archive,page,kill
 harpo,a\\x2c\*\[b\|\\\\,100,150,,,
 groucho,imapd,44,70,,,

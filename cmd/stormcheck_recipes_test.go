@@ -135,10 +135,10 @@ func recipeStream() string {
 }
 
 // Each recipe of stormcheck(8), stormcheck.conf(5) and stormcheck-recipes(7) is run by one
-// of the tests below.
+// of the tests below, or by one of another tool's page.
 func TestStormcheckRecipesAreAllTried(t *testing.T) {
 	tried := []string{"procstat -> threshold", "# stormcheck --status", "# stormcheck --end"} // a drawing, and samples
-	for _, texts := range [][]string{triedCommands, triedSettings, triedFilters, triedLogs, triedPipes} {
+	for _, texts := range [][]string{triedCommands, triedSettings, triedFilters, triedLogs, triedPipes, triedPlots, triedPeaks, triedAlertmail} {
 		tried = append(tried, texts...)
 	}
 	for _, page := range []string{"stormcheck.8", "stormcheck.conf.5", "stormcheck-recipes.7"} {
@@ -150,7 +150,7 @@ func TestStormcheckRecipesAreAllTried(t *testing.T) {
 	}
 }
 
-var triedCommands = []string{"stormcheck --check", "stormcheck --pause", "00-off.csv", "systemctl"}
+var triedCommands = []string{"stormcheck --check", "stormcheck --pause", "00-off.csv", "systemctl", "* * * * * root sleep"}
 
 // What is typed on a terminal: no command is a usage error.
 func TestStormcheckCommandRecipes(t *testing.T) {
@@ -180,7 +180,7 @@ func TestStormcheckCommandRecipes(t *testing.T) {
 	if _, err := os.Stat(k.dir + "/cron.d/stormcheck"); err == nil {
 		t.Error("the crontab line is still there")
 	}
-	if crontab, err := os.ReadFile("stormcheck/stormcheck.cron"); err != nil || !strings.Contains(string(crontab), "\n"+strings.ReplaceAll(k.line("* * * * * root sleep"), k.dir+"/bin", "/usr/local/bin")+"\n") {
+	if crontab, err := os.ReadFile("stormcheck/stormcheck.cron"); err != nil || !strings.Contains(string(crontab), "\n"+strings.ReplaceAll(k.recipe(triedCommands[4]), k.dir+"/bin", "/usr/local/bin")+"\n") {
 		t.Errorf("the page's crontab line is not the installed one: %v", err)
 	}
 }
