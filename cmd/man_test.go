@@ -137,12 +137,22 @@ func TestManLint(t *testing.T) {
 	}
 }
 
-// A line that is shown by itself is rendered as it has to be typed: in mdoc(7) a bracket, a
-// bar or an exclamation mark between blanks would be a delimiter, and lose a blank.
+// What is shown as it has to be typed is rendered so. In mdoc(7) a bracket or an
+// exclamation mark between blanks would be a delimiter, and lose a blank; and newer groffs
+// make quotes and hyphens of a page typographic unless they are escaped.
 func TestManLinesAreRenderedAsWritten(t *testing.T) {
 	pages, _ := filepath.Glob("../man/*")
 	for _, path := range pages {
 		text := regexp.MustCompile(".\b").ReplaceAllString(mandoc(t, "-Tutf8", "-Owidth=200", path), "")
+		source, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, shown := range append(submatches(`(?s)\n\.Bd -literal[^\n]*\n(.*?)\n\.Ed`, string(source)), submatches(`(?m)^\.Dl (.*)$`, string(source))...) {
+			for _, bare := range regexp.MustCompile("(?m)^.*(?:^|[^\\\\])['`^~-].*$").FindAllString(shown, -1) {
+				t.Errorf("%s: not escaped, as \\(aq, \\(ga, \\(ha, \\(ti or \\-: %s", path, bare)
+			}
+		}
 		for _, line := range submatches(`(?m)^\.Dl (.*)$`, manPage(t, filepath.Base(path))) {
 			line = strings.NewReplacer(`\e`, `\`, `\&`, "", `\(aq`, "'", `\(dq`, `"`, `\(ti`, "~", `\(ha`, "^").Replace(line)
 			if !strings.Contains(text, line+"\n") {

@@ -185,14 +185,14 @@ func TestStormcheckCommandRecipes(t *testing.T) {
 	}
 }
 
-var triedSettings = []string{`MAILARCHIVE="--mailbox`, `PROCSTAT="$PROCSTAT --metrics`, "--alertmanager http://alert1"}
+var triedSettings = []string{`MAILARCHIVE="--mailbox`, "PROCSTAT=\"$PROCSTAT\n--metrics", "--alertmanager http://alert1"}
 
 // Settings: --check finds nothing wrong with them, and each stage takes its flags.
 func TestStormcheckSettingsRecipes(t *testing.T) {
 	k := newKitchen(t, "stormcheck.conf.5")
 	k.write("bin/daytime", "#!/bin/sh\nexec cat\n")
 	k.write("bin/duty", "#!/bin/sh\nexec cat\n")
-	settings := []string{k.line(`ALERTMAIL="$ALERTMAIL --page`), k.line(`ALERTMAIL="$ALERTMAIL --owner`), k.recipe(triedSettings[0])}
+	settings := []string{k.line(`ALERTMAIL="$ALERTMAIL --page`), k.line(`ALERTMAIL="$ALERTMAIL --owner`), k.line(`PROCSTAT="--churn`), k.recipe(triedSettings[0])}
 	k.page = "stormcheck-recipes.7"
 	settings = append(settings, k.line(`FILTERS="daytime`), k.line(`FILTERS="mailarchive`))
 	for _, text := range triedSettings[1:] {
