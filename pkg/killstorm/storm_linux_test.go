@@ -496,12 +496,20 @@ func TestSecondSignalEndsItThoughNothingIsRead(t *testing.T) {
 func TestProcessThatForksAndEndsIsReportedRightly(t *testing.T) {
 	uid := who(t)
 	comm := name("k")
-	for range 3 {
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // the account looks into it
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		lasts := filepath.Join(dir, strconv.Itoa(n))
+		if err := os.WriteFile(lasts, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
 		victims(t, 3, uid, "plain", comm, nil)
 		victims(t, 2, uid, "comet", comm, func(cmd *exec.Cmd) { // a shell: it forks and keeps its name
 			cmd.Path, _ = exec.LookPath("sh")
-			cmd.Args = []string{"sh", "-c", `printf %s "$1" >/proc/$$/comm; echo ready; n=400
-				hop() { n=$((n - 1)); [ $n -eq 0 ] || hop & }; hop`, "sh", comm}
+			cmd.Args = []string{"sh", "-c", `printf %s "$1" >/proc/$$/comm; echo ready; n=4000
+				hop() { n=$((n - 1)); [ $n -eq 0 ] || [ ! -e "$2" ] || hop "$@" & }; hop "$@"`, "sh", comm, lasts}
 		})
 		cells, _ := run1(t, due(uid, comm, "3"), func(o *Options) { o.Timeout = 700 * time.Millisecond })
 		left := 0
@@ -511,6 +519,9 @@ func TestProcessThatForksAndEndsIsReportedRightly(t *testing.T) {
 		}
 		if strings.Contains(cells, "remaining=0") && left > 0 {
 			t.Errorf("row %s, and yet %d live", cells, left)
+		}
+		if err := os.Remove(lasts); err != nil {
+			t.Fatal(err)
 		}
 		for len(called(comm)) > 0 { // they end by themselves
 			time.Sleep(10 * time.Millisecond)
