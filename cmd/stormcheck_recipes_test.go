@@ -183,6 +183,8 @@ func TestStormcheckCommandRecipes(t *testing.T) {
 	if crontab, err := os.ReadFile("stormcheck/stormcheck.cron"); err != nil || !strings.Contains(string(crontab), "\n"+strings.ReplaceAll(k.recipe(triedCommands[4]), k.dir+"/bin", "/usr/local/bin")+"\n") {
 		t.Errorf("the page's crontab line is not the installed one: %v", err)
 	}
+	_, command, _ := strings.Cut(k.line("* * * * * root sleep"), "; ")
+	k.prints(strings.ReplaceAll(command, k.dir, "/nonexistent"), "", "") // a removed package's line
 }
 
 var triedSettings = []string{`MAILARCHIVE="--mailbox`, "PROCSTAT=\"$PROCSTAT\n--metrics", "--alertmanager http://alert1"}
