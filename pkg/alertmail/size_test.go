@@ -33,7 +33,7 @@ func TestMemoryWhileMailerHangs(t *testing.T) {
 		"snapshots with a state": {200_000, 20_000, []string{"--each", "--state", "state.csv"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o, dir := mailing(t, `exec sleep 600`)
+			o, dir := mailing(t, `exec sleep 60`)
 			args := append([]string{"--to", "root", "--sendmail", o.Sendmail}, c.args...)
 			cmd := command("", args...)
 			if cmd.Path, _ = filepath.Abs(cmd.Path); cmd.Path == "" { // from another directory
