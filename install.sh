@@ -11,7 +11,17 @@ usage='usage: ./install.sh --try
        ./install.sh [--prefix DIR] [--destdir DIR] [--cron | --systemd] [--verbose]
        ./install.sh --uninstall [--prefix DIR] [--destdir DIR] [--verbose]
        ./install.sh --packages'
-PREFIX=${PREFIX:-/usr/local} DESTDIR=${DESTDIR:-} do=install by='' verbose=''
+help="$usage
+
+  --try          build, check this machine, show a recorded storm; change nothing
+  --prefix DIR   install commands and pages below DIR (default /usr/local)
+  --destdir DIR  put DIR before every path, as for a package
+  --cron         also install /etc/cron.d/stormcheck, which runs it each minute
+  --systemd      also install the units, and start the timer
+  --uninstall    remove what was installed, and name what is left
+  --packages     build .deb and .rpm packages in build/packages
+  --verbose      print each file"
+PREFIX=${PREFIX:-/usr/local} DESTDIR=${DESTDIR:-} do='' by='' verbose=''
 
 die() {
 	echo "install.sh: $1" >&2
@@ -26,22 +36,31 @@ $usage" 2
 		if [ "$1" = --prefix ]; then PREFIX=$2; else DESTDIR=$2; fi
 		shift
 		;;
-	--try | --uninstall | --packages | --compile | --compile_trial | --make_packages) do=${1#--} ;;
+	--try | --uninstall | --packages | --compile | --compile_trial | --make_packages)
+		[ -z "$do" ] || die "--$do and $1 can't be used together
+$usage" 2
+		do=${1#--}
+		;;
 	--cron | --systemd)
-		[ -z "$by" ] || die "one of --cron and --systemd
+		[ -z "$by" ] || die "--$by and $1 can't be used together
 $usage" 2
 		by=${1#--}
 		;;
 	--verbose) verbose=yes ;;
 	-h | --help)
-		echo "$usage"
+		echo "$help"
 		exit
 		;;
-	*) die "no option $1
+	-*) die "no option $1
+$usage" 2 ;;
+	*) die "operand $1: only options are taken
 $usage" 2 ;;
 	esac
 	shift
 done
+[ -z "$do" ] || [ -z "$by" ] || die "--$do and --$by can't be used together
+$usage" 2
+do=${do:-install}
 case $PREFIX in
 *[!A-Za-z0-9/._+-]*) die "--prefix: $PREFIX: only letters, digits and / . _ + -, for it goes into scripts" 2 ;;
 /*) ;;
@@ -299,17 +318,19 @@ try() {
 	./trial --dry-run
 	cat <<-END
 
-		A mail server in April 2000, as its ps was counted then, and the mail about it:
+		The processes that a mail server had in April 2000, compared with today's limits,
+		and the mail about them. Nothing is archived or killed here, so it names no kill:
 
 	END
 	PATH=$scratch/bin:$PATH
 	procstat --host moscow --input "$here/testdata/ps/incident.txt" | threshold | alertmail --to root --dry-run
 	cat <<-END
 
-		Try the filters next (stormcheck itself runs only those that are installed):
+		Try the filters next:
 		    PATH=$here/$out:\$PATH
 		    procstat | threshold --all
 		    man -l man/stormcheck.8
+		stormcheck itself finds no filters before they are installed: its --check prints "wrong".
 	END
 }
 

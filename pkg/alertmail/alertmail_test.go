@@ -151,7 +151,7 @@ func TestColumnsInAnyOrder(t *testing.T) {
 func TestRefusedRowsAndTheRest(t *testing.T) {
 	in := stream(incident) + "cut,row\n" + "time,host,user,proc,count\n" + "x,y,z,p,9\n"
 	out, problems := run(t, printed(), in)
-	want := []string{"<stdin>:3: 2 cells where the header has 19", `<stdin>:4: header: no column "actions"`}
+	want := []string{"<stdin>:3: 2 cells where the header has 19", `<stdin>:4: header: no column "actions", which threshold adds`}
 	if !slices.Equal(problems, want) {
 		t.Errorf("reported %q, want %q", problems, want)
 	}
@@ -426,12 +426,12 @@ func TestUsage(t *testing.T) {
 		{[]string{"--page-to", "root", "-n"}, ""},
 		{[]string{"--page-to", "-x"}, `--page-to: "-x" is not an address`},
 		{[]string{"--context", ""}, "--context: empty"},
-		{[]string{"--context-window", "0"}, `--context-window: "0" is not a duration such as 90s or 10m`},
+		{[]string{"--context-window", "0"}, `--context-window: "0" is not a positive duration such as 90s or 10m`},
 		{[]string{"--state", ""}, "--state: empty"},
 		{[]string{"--repeat", "1h"}, "--repeat: needs --state"},
 		{[]string{"--after", "3"}, "--after: needs --state"},
 		{[]string{"--over-after", "3"}, "--over-after: needs --state"},
-		{[]string{"--state", "s", "--repeat", "1"}, `--repeat: "1" is not a duration such as 90s or 10m`},
+		{[]string{"--state", "s", "--repeat", "1"}, `--repeat: "1" is not a positive duration such as 90s or 10m`},
 		{[]string{"--state", "s", "--repeat", "0", "-n"}, ""},
 		{[]string{"--state", "s", "--after", "0"}, "--after: must be 1 or more"},
 		{[]string{"--state", "s", "--over-after", "x"}, `--over-after: "x" is not a number`},

@@ -28,7 +28,7 @@ func App() *cli.App {
        [--over-after N] [--owner-to ADDR] [--owner-reply-to ADDR]
        [--owner-text FILE] [--context SOURCE]... [--context-window DUR]
        [--metrics FILE] [--log FILE] [-n]
-alertmail --test [OPTION]...`,
+       alertmail --test [OPTION]...`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "to", Usage: "mail the message to `ADDR`; repeatable (default: print it)"},
 			&cli.StringSliceFlag{Name: "page-to", Usage: "mail one short line about rows with the action page to `ADDR`; repeatable"},
@@ -46,8 +46,8 @@ alertmail --test [OPTION]...`,
 			&cli.StringFlag{Name: "repeat", Usage: "with --state: repeat a storm that lasts each `DUR` (default after 1h, 4h, then daily; 0: in every run)"},
 			&cli.StringFlag{Name: "after", Usage: "with --state: report what was there in `N` runs in a row (default 1)"},
 			&cli.StringFlag{Name: "over-after", Usage: "with --state: a storm is over after `N` runs without it (default 5)"},
-			&cli.StringFlag{Name: "owner-to", Usage: "with --state: mail the owner of an account of which processes were ended, at `ADDR` with {user}, or {name} and {domain}, in it"},
-			&cli.StringFlag{Name: "owner-reply-to", Usage: "the owner asks `ADDR`"},
+			&cli.StringFlag{Name: "owner-to", Usage: "with --state: mail the owner of an account whose processes were ended, at `ADDR` with {user}, or {name} and {domain}, in it"},
+			&cli.StringFlag{Name: "owner-reply-to", Usage: "the owner's questions go to `ADDR`"},
 			&cli.StringFlag{Name: "owner-text", Usage: "the owner's mail is the text in `FILE`"},
 			&cli.StringSliceFlag{Name: "context", Usage: "show lines about each row from `SOURCE`, a log file or journal; repeatable"},
 			&cli.StringFlag{Name: "context-window", Usage: "show lines of the last `DUR` (default 10m)"},

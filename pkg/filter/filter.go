@@ -57,7 +57,8 @@ type Tool struct {
 	Usage    string // what it does, in one line: the man page's .Nd
 	Synopsis string // its usage line or lines, as in the man page
 	Flags    []cli.Flag
-	Operands int // how many it takes at most
+	Operands int  // how many it takes at most
+	NoInput  bool // rows don't come on standard input
 	Run      func(*cli.Context, Env) error
 }
 
@@ -89,6 +90,19 @@ usage: {{.UsageText}}
 {{range .VisibleFlags}}  {{.}}
 {{end}}`
 
+// In help cli shows a flag that can be repeated as "--to ADDR [ --to ADDR ]". As in a
+// synopsis it is "--to ADDR ...".
+func init() {
+	text := cli.FlagStringer
+	cli.FlagStringer = func(f cli.Flag) string {
+		names, usage, _ := strings.Cut(text(f), "\t")
+		if name, _, repeatable := strings.Cut(names, " [ "); repeatable {
+			names = name + " ..."
+		}
+		return names + "\t" + usage
+	}
+}
+
 // run is called when cli has taken the flags, and hasn't printed help.
 func (t Tool) run(c *cli.Context) error {
 	if c.Bool("version") {
@@ -96,7 +110,11 @@ func (t Tool) run(c *cli.Context) error {
 		return err
 	}
 	if c.NArg() > t.Operands {
-		return Usagef("operand %q: rows come on standard input", c.Args().Get(t.Operands))
+		operand := c.Args().Get(t.Operands)
+		if t.NoInput {
+			return Usagef("operand %q: one too many", operand)
+		}
+		return Usagef("operand %q: rows come on standard input", operand)
 	}
 	status := 0
 	report := func(err error) {

@@ -66,10 +66,10 @@ func TestUsageErrors(t *testing.T) {
 		{nothing, "-n file", "demo: operand \"file\": rows come on standard input\n"},
 		{number, "--min 010", "demo: --min: \"010\" is not a number\n"},
 		{number, "--min=", "demo: --min: \"\" is not a number\n"},
-		{wait, "--wait 1", "demo: --wait: \"1\" is not a duration such as 90s or 10m\n"},
-		{wait, "--wait 0s", "demo: --wait: \"0s\" is not a duration such as 90s or 10m\n"},
-		{wait, "--wait -1s", "demo: --wait: \"-1s\" is not a duration such as 90s or 10m\n"},
-		{wait, "--wait 1.5h", "demo: --wait: \"1.5h\" is not a duration such as 90s or 10m\n"},
+		{wait, "--wait 1", "demo: --wait: \"1\" is not a positive duration such as 90s or 10m\n"},
+		{wait, "--wait 0s", "demo: --wait: \"0s\" is not a positive duration such as 90s or 10m\n"},
+		{wait, "--wait -1s", "demo: --wait: \"-1s\" is not a positive duration such as 90s or 10m\n"},
+		{wait, "--wait 1.5h", "demo: --wait: \"1.5h\" is not a positive duration such as 90s or 10m\n"},
 		{text, "--min=", "demo: --min: empty\n"},
 		{both, "--min=x --wait 1s", "demo: --wait: not today\n"}, // the first of several
 		{both, "--min=x", "demo: --min: \"x\" is not a number\n"},
@@ -114,12 +114,12 @@ func TestHelpAndVersion(t *testing.T) {
 
 usage: demo [--min N] [--to ADDR]... [-n]
 
-  --min N                  at least N
-  --wait DUR               for DUR
-  --to ADDR [ --to ADDR ]  to ADDR
-  --dry-run, -n            touch nothing
-  --help, -h               print this help
-  --version                print the version
+  --min N        at least N
+  --wait DUR     for DUR
+  --to ADDR ...  to ADDR
+  --dry-run, -n  touch nothing
+  --help, -h     print this help
+  --version      print the version
 `
 		if stdout != want || stderr != "" || status != 0 {
 			t.Errorf("%s: stdout\n%s\nstderr %q, status %d", args, stdout, stderr, status)

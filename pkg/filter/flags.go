@@ -72,7 +72,7 @@ func (f *Flags) Duration(name string, byDefault time.Duration) time.Duration {
 	}
 	text := f.c.String(name)
 	d, err := time.ParseDuration(text)
-	f.Refuse(err != nil || d <= 0 || strings.ContainsAny(text, "+."), "--%s: %q is not a duration such as 90s or 10m", name, text)
+	f.Refuse(err != nil || d <= 0 || strings.ContainsAny(text, "+."), "--%s: %q is not a positive duration such as 90s or 10m", name, text)
 	return d
 }
 

@@ -59,7 +59,7 @@ func App() *cli.App {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "signal", Usage: "send `SIG` first, and KILL to what is left after the grace (default KILL)"},
 			&cli.StringFlag{Name: "grace", Usage: "wait `DUR` for processes to follow --signal (default 5s)"},
-			&cli.StringFlag{Name: "timeout", Usage: "give a row up after `DUR` (default 30s)"},
+			&cli.StringFlag{Name: "timeout", Usage: "give up on a row after `DUR` (default 30s)"},
 			&cli.StringFlag{Name: "trim-age", Usage: "trim only processes that are at least `DUR` old (default 10m)"},
 			&cli.StringFlag{Name: "max", Usage: "refuse a row of more than `N` live processes"},
 			&cli.StringSliceFlag{Name: "protect", Usage: "never touch processes of `USER`, a name or a uid"},
@@ -70,7 +70,7 @@ func App() *cli.App {
 			&cli.StringSliceFlag{Name: "hold", Usage: "lock the mailbox `PATH`, with {user}, {name}, {domain} or {home} in it (default " + defaultHold + ")"},
 			&cli.StringFlag{Name: "hold-timeout", Usage: "wait `DUR` for that lock (default 3s)"},
 			&cli.StringFlag{Name: "titles", Usage: "read process titles as the table `FILE` says (default " + titles.Default + " if it exists)"},
-			&cli.StringSliceFlag{Name: "unless-changed", Usage: "begin no kill after `PATH` has changed, from now on or from PATH@FINGERPRINT on"},
+			&cli.StringSliceFlag{Name: "unless-changed", Usage: "begin no kill if `PATH` has changed since the start, or, as PATH@FINGERPRINT, differs from the fingerprint"},
 			&cli.StringFlag{Name: "evidence", Usage: "write to directory `DIR` what is known of a storm before it ends"},
 			&cli.StringFlag{Name: "pause", Usage: "leave alone what `FILE` says is paused"},
 			&cli.BoolFlag{Name: noRealtime, Usage: "run at normal priority"},
@@ -99,7 +99,7 @@ func run(c *cli.Context, env filter.Env) error {
 		DryRun: f.Switch("dry-run"), Syslog: syslog.Socket, Now: time.Now,
 	}
 	table := f.Text("titles", "")
-	f.Refuse(f.Given("grace") && sig == syscall.SIGKILL, "--grace: goes with a --signal that isn't KILL")
+	f.Refuse(f.Given("grace") && sig == syscall.SIGKILL, "--grace: needs a --signal other than KILL")
 	f.Refuse(f.Given("max") && o.Max == 0, "--max: 0 would refuse every row")
 	f.Refuse(o.HoldTimeout >= holdMost, "--hold-timeout: a lock is kept for %s at most, and has to outlast the wait for others", holdMost)
 	if f.Err() != nil {

@@ -29,21 +29,22 @@ func App() *cli.App {
 	return filter.New(filter.Tool{
 		Name:  "mailarchive",
 		Usage: "copy the mail files of accounts in a storm before anything is killed",
-		Synopsis: "mailarchive [--dir DIR] [--mailbox PATH]... [--lock-timeout DUR] [--timeout DUR] " +
-			"[--again-after DUR] [--keep N] [--keep-for DUR] [--max-size SIZE] [--fair-size SIZE] [--min-free SIZE] [--host NAME] [-n]",
+		Synopsis: `mailarchive [--dir DIR] [--mailbox PATH]... [--lock-timeout DUR]
+       [--timeout DUR] [--again-after DUR] [--keep N] [--keep-for DUR]
+       [--max-size SIZE] [--fair-size SIZE] [--min-free SIZE] [--host NAME] [-n]`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "dir", Usage: "make copies in `DIR` (default " + defaultDir + ")"},
 			&cli.StringSliceFlag{Name: "mailbox", Usage: "a mailbox is `PATH`, with {user}, {user:N}, {name}, {domain} or {home} in it (default " + defaultMailbox + " and " + defaultPop + ")"},
 			&cli.StringFlag{Name: "lock-timeout", Usage: "wait for a lock for `DUR` (default " + span(defaultLockTimeout) + ")"},
-			&cli.StringFlag{Name: "timeout", Usage: "give a row up after `DUR` (default " + span(defaultTimeout) + ")"},
-			&cli.StringFlag{Name: "again-after", Usage: "copy a mailbox that has changed again after `DUR` (default " + span(defaultAgainAfter) + ")"},
+			&cli.StringFlag{Name: "timeout", Usage: "give up on a row after `DUR` (default " + span(defaultTimeout) + ")"},
+			&cli.StringFlag{Name: "again-after", Usage: "don't copy a changed mailbox again within `DUR` (default " + span(defaultAgainAfter) + ")"},
 			&cli.StringFlag{Name: "keep", Usage: "keep `N` copies of a mailbox and the first of this storm (default 10; 0: all)"},
 			&cli.StringFlag{Name: "keep-for", Usage: "remove copies and evidence older than `DUR` (default 0: never)"},
 			&cli.StringFlag{Name: "max-size", Usage: "refuse a mailbox larger than `SIZE` (default 0: as large as fits)"},
 			&cli.StringFlag{Name: "fair-size", Usage: "let one account's copies take `SIZE` of the archive's file system (default " + defaultFairSize + "; 0: any)"},
 			&cli.StringFlag{Name: "min-free", Usage: "leave `SIZE` of the archive's file system free (default " + defaultMinFree + ")"},
 			&cli.StringFlag{Name: "host", Usage: "act on the rows of host `NAME` (default: this machine's node name)"},
-			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "copy nothing, note what would be"},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "copy nothing, note what would be copied"},
 		},
 		Run: run,
 	})

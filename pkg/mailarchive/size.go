@@ -1,7 +1,6 @@
 package mailarchive
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -50,7 +49,7 @@ type Share struct {
 func parseShare(text string) (s Share, err error) {
 	if percent, ok := strings.CutSuffix(text, "%"); ok {
 		if s.Percent, err = rows.ParseNumber(percent); err != nil || s.Percent > 100 {
-			return s, errors.New("not a share such as 5%")
+			return s, fmt.Errorf("%q is not a share such as 5%%", text)
 		}
 		return s, nil
 	}

@@ -2,6 +2,7 @@ package procstat
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -13,6 +14,7 @@ import (
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/proc"
 	"stormcheck/pkg/titles"
+	"stormcheck/pkg/trusted"
 )
 
 // App returns the procstat command.
@@ -29,13 +31,14 @@ func App() *cli.App {
 			&cli.BoolFlag{Name: "total", Usage: "also a row for all processes of each user, with proc *"},
 			&cli.StringFlag{Name: "host", Usage: "`NAME` in the host column (default: this machine's node name)"},
 			&cli.StringFlag{Name: "input", Usage: "take the text of ps from `FILE`, - for standard input; needs --host"},
-			&cli.StringFlag{Name: "titles", Usage: "read process titles as the table in `FILE` says (default " + titles.Default + " where it exists)"},
+			&cli.StringFlag{Name: "titles", Usage: "read process titles as the table in `FILE` says (default " + titles.Default + " if it exists)"},
 			&cli.StringFlag{Name: "every", Usage: "a snapshot each `DUR`, until a signal ends it"},
 			&cli.BoolFlag{Name: "churn", Usage: "with --every, count the processes started in the last minute, dead or alive"},
 			&cli.StringFlag{Name: "metrics", Usage: "write counts for node_exporter's textfile collector to `FILE`"},
 			&cli.BoolFlag{Name: "no-realtime", Usage: "with --every, run at the priority that it was started with"},
 		},
-		Run: run,
+		NoInput: true,
+		Run:     run,
 	})
 }
 
@@ -49,9 +52,9 @@ func run(c *cli.Context, env filter.Env) error {
 	every, input, table := f.Duration("every", 0), f.Text("input", ""), f.Text("titles", "")
 	isText, stands := input != "", every > 0
 	f.Refuse(table != "" && isText, "--titles: text of ps has none")
-	f.Refuse(stands && isText, "--every: text of ps is read only once")
-	f.Refuse(o.Churn && !stands, "--churn: goes with --every")
-	f.Refuse(f.Switch("no-realtime") && !stands, "--no-realtime: goes with --every")
+	f.Refuse(stands && isText, "--every and --input can't be used together: text of ps is read only once")
+	f.Refuse(o.Churn && !stands, "--churn: needs --every")
+	f.Refuse(f.Switch("no-realtime") && !stands, "--no-realtime: needs --every")
 	f.Refuse(isText && !f.Given("host"), "--input needs --host, for the text doesn't name its machine: ps -eo user:64,stat,comm | procstat --host mail2 --input -")
 	if f.Err() != nil {
 		return f.Err()
@@ -70,7 +73,7 @@ func run(c *cli.Context, env filter.Env) error {
 	case isText:
 		file, err := os.Open(input)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", input, trusted.Cause(err))
 		}
 		defer file.Close()
 		o.Text, o.TextName = file, input

@@ -91,6 +91,9 @@ func newLayout(header []string, need []Column) (*Layout, error) {
 	}
 	for _, c := range need {
 		if !l.Has(c) {
+			if c == Actions {
+				return l, fmt.Errorf("header: no column %q, which threshold adds", c)
+			}
 			return l, fmt.Errorf("header: no column %q", c)
 		}
 	}

@@ -21,10 +21,11 @@ func App() *cli.App {
        stormcheck --pause DUR [USER/PROC]
        stormcheck --resume`,
 		Operands: 1,
+		NoInput:  true,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "touch nothing, show what would be done"},
 			&cli.StringFlag{Name: "every", Usage: "keep the pipe ready, and look each `DUR`"},
-			&cli.BoolFlag{Name: "check", Usage: "report for all that a run needs whether it is as it should be"},
+			&cli.BoolFlag{Name: "check", Usage: "check each thing that a run needs"},
 			&cli.BoolFlag{Name: "status", Usage: "show whether storms are ended, the last run, and what was done"},
 			&cli.BoolFlag{Name: "test-alert", Usage: "send a test in each way that alerts go, and say which took it"},
 			&cli.StringFlag{Name: "end", Usage: "archive and end the processes `USER/PROC` now, whatever the limits say"},
@@ -59,7 +60,7 @@ func run(c *cli.Context, env filter.Env) error {
 			continue
 		}
 		if c.NumFlags() > 1 {
-			return filter.Usagef("--%s: goes alone", task.flag)
+			return filter.Usagef("--%s: no other flag goes with it", task.flag)
 		}
 		return task.run(env.Out, env.Report)
 	}
@@ -69,7 +70,7 @@ func run(c *cli.Context, env filter.Env) error {
 	m := mode{dry: c.Bool("dry-run")}
 	if c.IsSet("end") {
 		if c.IsSet("every") {
-			return filter.Usagef("--end: doesn't go with --every")
+			return filter.Usagef("--end and --every can't be used together")
 		}
 		name, err := parseStorm(c.String("end"))
 		if err != nil {
@@ -82,7 +83,7 @@ func run(c *cli.Context, env filter.Env) error {
 	}
 	f := filter.Read(c)
 	every := f.Duration("every", 0)
-	f.Refuse(every > longestEvery, "--every: %s is over %s", every, longestEvery)
+	f.Refuse(every > longestEvery, "--every: %s is more than %.0fm", c.String("every"), longestEvery.Minutes())
 	if f.Err() != nil {
 		return f.Err()
 	}

@@ -24,14 +24,14 @@ func pausePath() string { return filepath.Join(StateDir, "pause") }
 // before it signals anything, so it holds at once for a run that is under way.
 func runPause(c *cli.Context, out io.Writer) error {
 	if c.NumFlags() > 1 {
-		return filter.Usagef("--pause and --resume: each goes alone")
+		return filter.Usagef("--pause and --resume: no other flag goes with either")
 	}
 	if c.Bool("resume") {
 		return pause.Write(pausePath(), nil)
 	}
 	f := filter.Read(c)
 	d := f.Duration("pause", 0)
-	f.Refuse(d > longestPause, "--pause: %s is over %s", d, longestPause)
+	f.Refuse(d > longestPause, "--pause: %s is more than %.0fh", c.String("pause"), longestPause.Hours())
 	if f.Err() != nil {
 		return f.Err()
 	}

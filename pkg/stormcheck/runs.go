@@ -190,7 +190,7 @@ func parseEntry(cells []string) (e entry, ok bool) {
 // How many there should be follows from the period that most of them have.
 func lastDay(all []entry) string {
 	if len(all) == 0 {
-		return "none"
+		return "none is recorded"
 	}
 	seen := map[time.Duration]int{}
 	period, failures := time.Duration(0), 0

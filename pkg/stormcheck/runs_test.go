@@ -92,7 +92,7 @@ func TestLastDay(t *testing.T) {
 		all  []entry
 		want string
 	}{
-		{nil, "none"},
+		{nil, "none is recorded"},
 		{day(1438, minute, 2), "1,438 of 1,440, 2 failed"},
 		{day(1440, minute, 0), "1,440 of 1,440"},
 		{day(280, 5*minute, 0), "280 of 288"},

@@ -71,7 +71,13 @@ func defaultSettings() Settings {
 
 // defaultPath is where stages are looked for.
 func defaultPath() string {
-	return BinDir + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	dirs := []string{BinDir}
+	for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"} {
+		if dir != BinDir {
+			dirs = append(dirs, dir)
+		}
+	}
+	return strings.Join(dirs, ":")
 }
 
 // words splits the value of a setting at blanks and line ends.

@@ -209,7 +209,7 @@ func (o *overview) lastRun() {
 	if known {
 		o.say("last whole snapshot: %s", ago(since))
 	} else {
-		o.say("no snapshot has passed as a whole")
+		o.say("no whole snapshot has passed yet")
 	}
 	o.bad = o.bad || !known || since >= stuckAfter
 	if text, err := trusted.Read(said()); err == nil {

@@ -22,9 +22,10 @@ const (
 // App returns the stormplot command.
 func App() *cli.App {
 	return filter.New(filter.Tool{
-		Name:     "stormplot",
-		Usage:    "draw the storms in the rows read",
-		Synopsis: `stormplot [--since WHEN] [--user GLOB] [--proc GLOB] [--top N] [--heat] [--svg] [--runs FILE]`,
+		Name:  "stormplot",
+		Usage: "draw the storms in the rows read",
+		Synopsis: `stormplot [--since WHEN] [--user GLOB] [--proc GLOB] [--top N] [--heat] [--svg]
+       [--runs FILE]`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "since", Usage: "draw from `WHEN` to now, a duration such as 36h or a date such as 2026-11-01 (default: from the first row to the last)"},
 			&cli.StringFlag{Name: "user", Usage: "draw accounts that match `GLOB`"},
@@ -32,7 +33,7 @@ func App() *cli.App {
 			&cli.StringFlag{Name: "top", Usage: "draw the `N` worst pairs of account and name (default 10)"},
 			&cli.BoolFlag{Name: "heat", Usage: "draw the hours of the week in which storms come"},
 			&cli.BoolFlag{Name: "svg", Usage: "write an SVG file, not text"},
-			&cli.StringFlag{Name: "runs", Usage: "show as unknown when nothing ran, from `FILE` and its rotated files"},
+			&cli.StringFlag{Name: "runs", Usage: "draw as unknown the time without runs in `FILE` and its rotated files"},
 		},
 		Run: run,
 	})
@@ -44,8 +45,8 @@ func run(c *cli.Context, env filter.Env) error {
 	o.Since = filter.Parse(f, "since", "", func(text string) (time.Time, error) { return since(text, f.Given("since"), o.Now) })
 	o.User, o.Proc = pattern(f, "user"), pattern(f, "proc")
 	top := f.Number("top", defaultTop)
-	f.Refuse(top == 0 || top > 1000, "--top: from 1 to 1000")
-	f.Refuse(o.Heat && f.Given("top"), "--top: goes without --heat, which draws all rows as one")
+	f.Refuse(top == 0 || top > 1000, "--top: %d is not from 1 to 1000", top)
+	f.Refuse(o.Heat && f.Given("top"), "--top and --heat can't be used together: --heat draws all rows as one")
 	o.Top, o.Runs = int(top), f.Text("runs", "")
 	if f.Err() != nil {
 		return f.Err()

@@ -223,15 +223,15 @@ func TestUsage(t *testing.T) {
 		{"--since 1000000h", `--since: "1000000h" is neither`},
 		{"--since 2026-13-01", `--since: "2026-13-01" is neither`},
 		{"--since 2999-01-01", "--since: 2999-01-01 is in the future"},
-		{"--top 0", "--top: from 1 to 1000"},
-		{"--top 1001", "--top: from 1 to 1000"},
+		{"--top 0", "--top: 0 is not from 1 to 1000"},
+		{"--top 1001", "--top: 1001 is not from 1 to 1000"},
 		{"--top x", `--top: "x" is not a number`},
-		{"--heat --top 3", "--top: goes without --heat"},
+		{"--heat --top 3", "--top and --heat can't be used together"},
 		{"--user [", `--user: "[": [ without ]`},
 		{"log.csv", "operand \"log.csv\": rows come on standard input"},
 	} {
 		out, problems, status := runStatus(t, header, strings.Fields(c.args)...)
-		if status != 2 || out != "" || !strings.HasPrefix(problems, "stormplot: "+c.want) || strings.Count(problems, "\n") != 2 {
+		if status != 2 || out != "" || !strings.HasPrefix(problems, "stormplot: "+c.want) || strings.Count(problems, "\n") != 3 {
 			t.Errorf("%s: status %d, %q, %q", c.args, status, out, problems)
 		}
 	}

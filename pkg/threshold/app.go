@@ -20,13 +20,13 @@ func App() *cli.App {
        threshold --print-limits [--limits FILE]
        threshold --check [--limits FILE]`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "limits", Usage: "the table of limits is in `FILE` (default " + table.Limits.Dir + "/*.csv and " + table.Limits.File + " or the built-in table)"},
+			&cli.StringFlag{Name: "limits", Usage: "the table of limits is in `FILE` (default " + table.Limits.Dir + "/*.csv and " + table.Limits.File + ", or else the built-in table)"},
 			&cli.BoolFlag{Name: "all", Usage: "pass rows that reach no limit too, with empty actions"},
 			&cli.BoolFlag{Name: "explain", Usage: "print to stderr which limits row decides on each row, and how far the next limit is"},
 			&cli.StringFlag{Name: "log", Usage: "append the rows that reach the limit log to `FILE`"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "write no log"},
 			&cli.BoolFlag{Name: "print-limits", Usage: "print the table in force and where each row comes from, and end"},
-			&cli.BoolFlag{Name: "check", Usage: "report every fault of the table, warn about what is hardly meant, and end"},
+			&cli.BoolFlag{Name: "check", Usage: "report every fault of the table, warn about likely mistakes, and end"},
 		},
 		Run: run,
 	})
@@ -39,7 +39,7 @@ func run(c *cli.Context, env filter.Env) error {
 	path := f.Text("limits", "")
 	f.Refuse(check && show, "--check and --print-limits can't be used together")
 	for _, name := range []string{"all", "explain", "log", "dry-run"} {
-		f.Refuse(f.Given(name) && (check || show), "--%s: --check and --print-limits read no rows", name)
+		f.Refuse(f.Given(name) && (check || show), "--%s: can't be used with --check or --print-limits, which read no rows", name)
 	}
 	if err := f.Err(); err != nil {
 		return err

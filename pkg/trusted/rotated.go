@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // rotation is what a rotated log has after its name: FILE.EPOCH, as a tool moves one
@@ -36,7 +37,7 @@ func Rotated(path string) (paths []string, err error) {
 		}
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("%s: %w", path, cmp.Or(Cause(listing), os.ErrNotExist))
+		return nil, fmt.Errorf("%s: %w", path, cmp.Or(Cause(listing), error(syscall.ENOENT)))
 	}
 	slices.SortStableFunc(files, func(a, b file) int {
 		if newest := b.path == path; newest != (a.path == path) { // whatever the clock says
