@@ -72,7 +72,7 @@ func runPipe(m mode, stderr io.Writer) error {
 			if status == fine {
 				mark(heartbeatPath())
 			}
-			before := readRuns(l.begun.Add(-24 * time.Hour))
+			before := readRuns(l.begun)
 			r.note(r.counts.entry(l.begun, periodSince(before, l.begun), l.end.Sub(l.begun), status))
 		}
 		if r.unnoted {

@@ -129,9 +129,11 @@ func periodSince(before []entry, now time.Time) time.Duration {
 	return since
 }
 
-// readRuns returns the entries since a time, of runs.csv and the files that it was
-// rotated to. Lines that are unfit are left out.
-func readRuns(since time.Time) (all []entry) {
+// readRuns returns the entries of the 24 hours before now, of runs.csv and the files that
+// it was rotated to. Lines that are unfit are left out, and so are those of the future,
+// which a clock that was wrong has left.
+func readRuns(now time.Time) (all []entry) {
+	since := now.Add(-24 * time.Hour)
 	paths, _ := trusted.Rotated(runsPath()) // none is as good as no entries
 	for _, path := range paths {            // the newest first
 		of := readRunsFile(path)
@@ -140,7 +142,7 @@ func readRuns(since time.Time) (all []entry) {
 			break
 		}
 	}
-	return slices.DeleteFunc(all, func(e entry) bool { return e.at.Before(since) })
+	return slices.DeleteFunc(all, func(e entry) bool { return e.at.Before(since) || e.at.After(now) })
 }
 
 func readRunsFile(path string) (all []entry) {

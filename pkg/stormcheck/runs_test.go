@@ -27,12 +27,15 @@ func TestRunsAreAppendedUnderOneHeader(t *testing.T) {
 	if info, _ := os.Stat(runsPath()); info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %s", info.Mode())
 	}
-	got := readRuns(at.Add(-time.Hour))
+	got := readRuns(at.Add(time.Hour))
 	if len(got) != 2 || got[0] != first || got[1] != second {
 		t.Errorf("read %+v", got)
 	}
-	if got := readRuns(at.Add(time.Second)); len(got) != 1 || got[0] != second {
-		t.Errorf("since a second later: %+v", got)
+	if got := readRuns(at.Add(24*time.Hour + time.Second)); len(got) != 1 || got[0] != second {
+		t.Errorf("a day after the first: %+v", got)
+	}
+	if got := readRuns(at.Add(time.Second)); len(got) != 1 || got[0] != first {
+		t.Errorf("before the second, which a wrong clock has left: %+v", got)
 	}
 }
 
@@ -47,7 +50,7 @@ func TestRunsAreReadOverRotation(t *testing.T) {
 		}
 	}
 	var got []string
-	for _, e := range readRuns(time.Time{}) {
+	for _, e := range readRuns(time.Date(2026, 11, 29, 16, 0, 0, 0, time.UTC)) {
 		got = append(got, e.at.Format("15:04:05"))
 	}
 	if strings.Join(got, " ") != "15:00:07 15:01:07 15:02:07" {

@@ -42,7 +42,7 @@ func (o *overview) say(format string, args ...any) {
 func status(out io.Writer, _ func(error)) error {
 	o := &overview{out: out, now: time.Now(), settings: readSettings(Conf)}
 	o.last, o.known = readLast()
-	o.runs = readRuns(o.now.Add(-24 * time.Hour))
+	o.runs = readRuns(o.now)
 	o.armed()
 	o.storms()
 	o.lastRun()
