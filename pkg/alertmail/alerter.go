@@ -137,13 +137,17 @@ func (a *alerter) ways() (all []way) {
 // the state.
 const lockDeadlines = 6
 
-// recall reads the state, unless it is still at hand. Without a table it remembers
-// nothing.
+// recall reads the state, unless it is still at hand. What could not be written replaces
+// what is in the file.
 func (a *alerter) recall() {
-	if a.memory != nil {
+	if a.table != nil {
 		return
 	}
 	table, lines, err := state.Open(a.State, columns, lockDeadlines*a.Deadline)
+	a.table = table
+	if a.memory != nil {
+		return
+	}
 	a.check(err)
 	m, err := decode(lines)
 	if err != nil { // the rest of it is good, but what is in that line may matter
@@ -155,7 +159,7 @@ func (a *alerter) recall() {
 		}
 		a.Report(err)
 	}
-	a.table, a.memory, a.unsaved = table, &m, false
+	a.memory, a.unsaved = &m, false
 }
 
 // save writes the state and reports whether it could. It reports the reason only once.
@@ -173,17 +177,20 @@ func (a *alerter) save() (saved bool) {
 	return err == nil
 }
 
-// dismiss unlocks the state for another alertmail, unless a message is in flight.
+// dismiss unlocks the state for another alertmail, unless a message is in flight. What
+// can't be written stays in memory.
 func (a *alerter) dismiss() {
 	if !a.remembers() || a.inFlight > 0 || a.memory == nil {
 		return
 	}
 	a.memory.forget(a.ways(), a.Now())
-	a.save()
+	saved := a.save()
 	if a.table != nil {
 		a.table.Close()
 	}
-	a.table, a.memory = nil, nil
+	if a.table = nil; saved {
+		a.memory = nil
+	}
 }
 
 // newID returns a Message-ID that no other message has.

@@ -1,7 +1,10 @@
 package alertmail_test
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -43,6 +46,61 @@ func TestFirstMailGoesAtOnceAndLaterOnesWaitAMinute(t *testing.T) {
 		if !s.mentions(fmt.Sprintf(" u%d imapd", i)) {
 			t.Errorf("u%d is in no mail", i)
 		}
+	}
+}
+
+// TestMessageThatWaitsIsSentThoughTheDiskIsFull: the second storm begins and ends within the
+// minute in which no mail goes, and nothing can be written then.
+func TestMessageThatWaitsIsSentThoughTheDiskIsFull(t *testing.T) {
+	s := newStory(t)
+	s.o.Each = true
+	reports, snapshot := 0, 0
+	s.o.Report = func(error) { reports++ }
+	arrives := func(text string) {
+		all := func() (text []byte) { // one may be half written
+			paths, _ := filepath.Glob(s.dir + "/mail.*")
+			for _, path := range paths {
+				mail, _ := os.ReadFile(path)
+				text = append(text, mail...)
+			}
+			return text
+		}
+		for deadline := time.Now().Add(time.Minute); !bytes.Contains(all(), []byte(text)); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("no mail has %q before the end of input: %q", text, s.sent())
+			}
+		}
+	}
+	done := func(change func() error) { // a draft of the state may be there for a moment
+		deadline := time.Now().Add(time.Minute)
+		for err := change(); err != nil; err = change() {
+			if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
+	}
+	feed := &feeder{}
+	feed.atEnd = func() {
+		s.pass(5 * time.Second)
+		snapshot++
+		switch feed.text = stream(); snapshot {
+		case 1:
+			feed.text = stream(with(lasting, rows.User, "u1"))
+		case 3:
+			arrives(" u1 imapd")
+		case 4:
+			done(func() error { return os.MkdirAll(s.o.State+".new/full", 0o700) })
+			feed.text = stream(with(lasting, rows.User, "u2"))
+		case 20:
+			arrives(" u2 imapd")
+			done(func() error { return os.RemoveAll(s.o.State + ".new") })
+		case 24:
+			feed.text = ""
+		}
+	}
+	s.runFeed(feed)
+	if reports != 1 {
+		t.Errorf("%d reports of one full disk", reports)
 	}
 }
 
