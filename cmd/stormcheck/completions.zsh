@@ -101,7 +101,7 @@ alertmail)
 		'(--context-window)--context-window[show lines of the last DUR (default 10m)]:DUR:' \
 		'(--metrics)--metrics[keep counters for node_exporter'\''s textfile collector in FILE]:FILE:_files' \
 		'(--log)--log[append all rows to FILE]:FILE:_files' \
-		'(--test)--test[send a test in each way, and say which took it; reads no rows]' \
+		'(--test)--test[send a test by mail, page and Alertmanager, and print which accepted it; reads no rows]' \
 		'(--dry-run -n)--dry-run[print what would be sent, log and remember nothing]' \
 		'(--dry-run -n)-n[print what would be sent, log and remember nothing]' \
 		'(--help -h)--help[print this help]' \
@@ -128,7 +128,7 @@ stormcheck)
 		'(--every)--every[keep the pipe ready, and look each DUR]:DUR:' \
 		'(--check)--check[check each thing that a run needs]' \
 		'(--status)--status[show whether storms are ended, the last run, and what was done]' \
-		'(--test-alert)--test-alert[send a test in each way that alerts go, and say which took it]' \
+		'(--test-alert)--test-alert[send a test alert by mail, page and Alertmanager, and print which accepted it]' \
 		'(--end)--end[archive and end the processes USER/PROC now, whatever the limits say]:USER/PROC:' \
 		'(--yes)--yes[with --end: don'\''t ask]' \
 		'(--pause)--pause[end nothing, or nothing of USER/PROC, for DUR, at most 24h]:DUR:' \

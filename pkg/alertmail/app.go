@@ -53,7 +53,7 @@ func App() *cli.App {
 			&cli.StringFlag{Name: "context-window", Usage: "show lines of the last `DUR` (default 10m)"},
 			&cli.StringFlag{Name: "metrics", Usage: "keep counters for node_exporter's textfile collector in `FILE`"},
 			&cli.StringFlag{Name: "log", Usage: "append all rows to `FILE`"},
-			&cli.BoolFlag{Name: "test", Usage: "send a test in each way, and say which took it; reads no rows"},
+			&cli.BoolFlag{Name: "test", Usage: "send a test by mail, page and Alertmanager, and print which accepted it; reads no rows"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "print what would be sent, log and remember nothing"},
 		},
 		Run: run,

@@ -378,7 +378,7 @@ func TestPartialView(t *testing.T) {
 		return
 	}
 	const hidden = "mounted with hidepid: the processes of other users can't be seen"
-	const merged = "seen from a user namespace of another process table: accounts can't be told apart"
+	const merged = "accounts can't be told apart in this user namespace: run it in that of PID 1 as root"
 	for _, c := range []struct{ script, want string }{
 		{`"$0" -test.run=TestPartialView`, "<nil>"}, // a container's own table is whole
 		{`umount /proc; "$0" -test.run=TestPartialView`, ""},

@@ -93,7 +93,7 @@ func (t *Table) checkUsers() error {
 	return nil
 }
 
-var errMerged = errors.New("seen from a user namespace of another process table: accounts can't be told apart")
+var errMerged = errors.New("accounts can't be told apart in this user namespace: run it in that of PID 1 as root")
 
 // hides reports whether the mount option hidepid keeps processes from us. It
 // doesn't from who may trace every process, nor (but for hidepid=ptraceable)

@@ -27,7 +27,7 @@ func App() *cli.App {
 			&cli.StringFlag{Name: "every", Usage: "keep the pipe ready, and look each `DUR`"},
 			&cli.BoolFlag{Name: "check", Usage: "check each thing that a run needs"},
 			&cli.BoolFlag{Name: "status", Usage: "show whether storms are ended, the last run, and what was done"},
-			&cli.BoolFlag{Name: "test-alert", Usage: "send a test in each way that alerts go, and say which took it"},
+			&cli.BoolFlag{Name: "test-alert", Usage: "send a test alert by mail, page and Alertmanager, and print which accepted it"},
 			&cli.StringFlag{Name: "end", Usage: "archive and end the processes `USER/PROC` now, whatever the limits say"},
 			&cli.BoolFlag{Name: "yes", Usage: "with --end: don't ask"},
 			&cli.StringFlag{Name: "pause", Usage: "end nothing, or nothing of USER/PROC, for `DUR`, at most 24h"},

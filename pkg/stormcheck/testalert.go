@@ -9,8 +9,8 @@ import (
 	"stormcheck/pkg/filter"
 )
 
-// testAlert has alertmail send a test in each way that the settings ask for. alertmail
-// prints which of them took it.
+// testAlert has alertmail send a test by mail, page and Alertmanager, as the settings ask.
+// alertmail prints which of them accepted it.
 func testAlert(out io.Writer, report func(error)) error {
 	settings := readSettings(Conf)
 	for _, fault := range settings.Faults {
