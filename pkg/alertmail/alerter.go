@@ -31,6 +31,7 @@ type alerter struct {
 	channels []*channel
 	memory   *memory      // with a state, nil while no message is in flight and no run ends
 	table    *state.Table // the state, nil if it can't be had
+	recalled bool         // memory began with what the state had
 	unsaved  bool         // that it can't be written has been reported
 	repost   bool         // alerts were to be posted while others were in flight
 	reported bool         // a run has ended
@@ -137,10 +138,10 @@ func (a *alerter) ways() (all []way) {
 // the state.
 const lockDeadlines = 6
 
-// recall reads the state, unless it is still at hand. What could not be written replaces
-// what is in the file.
+// recall reads the state, unless it is still at hand. What began with the state and could
+// not be written replaces what is in the file.
 func (a *alerter) recall() {
-	if a.table != nil {
+	if a.table != nil || a.memory != nil && !a.recalled {
 		return
 	}
 	table, lines, err := state.Open(a.State, columns, lockDeadlines*a.Deadline)
@@ -159,7 +160,7 @@ func (a *alerter) recall() {
 		}
 		a.Report(err)
 	}
-	a.memory, a.unsaved = &m, false
+	a.memory, a.recalled, a.unsaved = &m, table != nil, false
 }
 
 // save writes the state and reports whether it could. It reports the reason only once.
@@ -178,7 +179,7 @@ func (a *alerter) save() (saved bool) {
 }
 
 // dismiss unlocks the state for another alertmail, unless a message is in flight. What
-// can't be written stays in memory.
+// can't be written stays in memory, unless it began without the state, which may have more.
 func (a *alerter) dismiss() {
 	if !a.remembers() || a.inFlight > 0 || a.memory == nil {
 		return
@@ -188,7 +189,7 @@ func (a *alerter) dismiss() {
 	if a.table != nil {
 		a.table.Close()
 	}
-	if a.table = nil; saved {
+	if a.table = nil; saved || !a.recalled {
 		a.memory = nil
 	}
 }

@@ -2,10 +2,12 @@ package alertmail_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +103,41 @@ func TestMessageThatWaitsIsSentThoughTheDiskIsFull(t *testing.T) {
 	s.runFeed(feed)
 	if reports != 1 {
 		t.Errorf("%d reports of one full disk", reports)
+	}
+}
+
+// TestStateThatCannotBeHadForAWhileIsNotReplaced: what a standing pipe remembers without its
+// state doesn't become the state, and is forgotten when that can be had again.
+func TestStateThatCannotBeHadForAWhileIsNotReplaced(t *testing.T) {
+	s := newStory(t)
+	s.run(lasting)
+	s.o.Each = true
+	lock, away, snapshot := s.o.State+".lock", s.o.State+".lock.away", 0
+	s.o.Report = func(error) {}
+	before, first, deadline := contents(t, s.o.State), s.now.UTC().Format(time.RFC3339), time.Now().Add(time.Minute)
+	feed := &feeder{}
+	feed.atEnd = func() {
+		s.pass(5 * time.Second)
+		snapshot++
+		feed.text = stream(lasting)
+		switch {
+		case snapshot == 1:
+			if err := errors.Join(os.Rename(lock, away), os.Mkdir(lock, 0o700)); err != nil {
+				t.Fatal(err)
+			}
+		case snapshot == 4:
+			if err := errors.Join(os.Remove(lock), os.Rename(away, lock)); err != nil {
+				t.Fatal(err)
+			}
+		case snapshot > 4 && contents(t, s.o.State) != before || time.Now().After(deadline):
+			feed.text = ""
+		default:
+			time.Sleep(10 * time.Millisecond) // a mail may be on its way
+		}
+	}
+	s.runFeed(feed)
+	if text := contents(t, s.o.State); text == before || !strings.Contains(text, ","+first+",") {
+		t.Errorf("no storm since %s that is seen again in\n%s", first, text)
 	}
 }
 
