@@ -116,6 +116,7 @@ func TestPeaksRecipe(t *testing.T) {
 2000-04-25T05:17:02Z,moscow,groucho,1004,imapd,20,0,0,,*/imapd,log=20,,,,,
 2000-04-25T05:18:02Z,moscow,groucho,1004,imapd,44,0,0,,*/imapd,log=20,,,,,
 2000-04-25T05:19:02Z,moscow,groucho,1004,imapd,31,0,0,,*/imapd,log=20,,,,,
+2000-04-25T05:19:02Z,moscow,groucho,1004,*,130,0,0,,*/\x2a,log=100,,,,,
 ` + strings.Join(rows.Header(rows.AllColumns), ",") + `
 2000-04-25T05:19:02Z,moscow,harpo,1005,a\x2c*[b|\\,100,0,0,,*/*,log=20,,,,,
 2000-04-25T05:20:02Z,moscow,harpo,1005,imapd,21,0,0,,*/imapd,log=20,,,,,
