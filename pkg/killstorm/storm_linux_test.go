@@ -508,7 +508,7 @@ func TestProcessThatForksAndEndsIsReportedRightly(t *testing.T) {
 		victims(t, 3, uid, "plain", comm, nil)
 		victims(t, 2, uid, "comet", comm, func(cmd *exec.Cmd) { // a shell: it forks and keeps its name
 			cmd.Path, _ = exec.LookPath("sh")
-			cmd.Args = []string{"sh", "-c", `printf %s "$1" >/proc/$$/comm; echo ready; n=4000
+			cmd.Args = []string{"sh", "-c", `printf %s "$1" >/proc/$$/comm; echo ready; n=900
 				hop() { n=$((n - 1)); [ $n -eq 0 ] || [ ! -e "$2" ] || hop "$@" & }; hop "$@"`, "sh", comm, lasts}
 		})
 		cells, _ := run1(t, due(uid, comm, "3"), func(o *Options) { o.Timeout = 700 * time.Millisecond })
