@@ -25,10 +25,11 @@ type runner struct {
 	mode
 	*reporter
 	config
-	counts  counts
-	unnoted bool // an entry of runs.csv could not be written, which has been reported
-	signals chan os.Signal
-	stopped string // why the stages were ended, or ""
+	counts     counts
+	unnoted    bool // an entry of runs.csv could not be written, which has been reported
+	lastKilled bool // the last run was killed, which is not reported yet
+	signals    chan os.Signal
+	stopped    string // why the stages were ended, or ""
 }
 
 // Statuses of a run, as filter has them.
@@ -57,6 +58,8 @@ func runPipe(m mode, stderr io.Writer) error {
 			return err
 		}
 		defer held.Close()
+		before, known := readLast()
+		r.lastKilled = known && !before.ended // this run has the lock, so that one is gone
 		l = last{begun: time.Now(), pid: os.Getpid(), how: "once"}
 		if m.every != "" {
 			l.how = m.every
@@ -236,6 +239,16 @@ func (r *runner) addGaps(relay *relay, c *chain, fault error) {
 	}
 	if reason := c.gapReason(c.failures(r.stopped), relay.begun(), fault); reason != "" {
 		relay.gap(host, reason, time.Now())
+	}
+	r.addKilled(relay)
+}
+
+// addKilled adds to the snapshot that is open that the last run was killed: its filters may
+// have ended a storm that alertmail has not seen.
+func (r *runner) addKilled(relay *relay) {
+	if r.lastKilled {
+		relay.gap(gapHost(r.filters[0]), "stormcheck: the last run was killed: see the system's log for what it ended", time.Now())
+		r.lastKilled = false
 	}
 }
 
