@@ -27,7 +27,7 @@ type runner struct {
 	config
 	counts     counts
 	unnoted    bool // an entry of runs.csv could not be written, which has been reported
-	lastKilled bool // the last run was killed, which is not reported yet
+	unfinished bool // the last run did not note its end, which is not reported yet
 	signals    chan os.Signal
 	stopped    string // why the stages were ended, or ""
 }
@@ -59,7 +59,7 @@ func runPipe(m mode, stderr io.Writer) error {
 		}
 		defer held.Close()
 		before, known := readLast()
-		r.lastKilled = known && !before.ended // this run has the lock, so that one is gone
+		r.unfinished = known && !before.ended // this run has the lock, so that one is gone
 		l = last{begun: time.Now(), pid: os.Getpid(), how: "once"}
 		if m.every != "" {
 			l.how = m.every
@@ -240,15 +240,16 @@ func (r *runner) addGaps(relay *relay, c *chain, fault error) {
 	if reason := c.gapReason(c.failures(r.stopped), relay.begun(), fault); reason != "" {
 		relay.gap(host, reason, time.Now())
 	}
-	r.addKilled(relay)
+	r.addUnfinished(relay)
 }
 
-// addKilled adds to the snapshot that is open that the last run was killed: its filters may
+// addUnfinished adds to the snapshot that is open that the last run did not finish: it was
+// killed, or could not note its end. Its filters may
 // have ended a storm that alertmail has not seen.
-func (r *runner) addKilled(relay *relay) {
-	if r.lastKilled {
-		relay.gap(gapHost(r.filters[0]), "stormcheck: the last run was killed: see the system's log for what it ended", time.Now())
-		r.lastKilled = false
+func (r *runner) addUnfinished(relay *relay) {
+	if r.unfinished {
+		relay.gap(gapHost(r.filters[0]), "stormcheck: the last run did not finish: see the system's log for what it ended", time.Now())
+		r.unfinished = false
 	}
 }
 

@@ -277,9 +277,9 @@ func (s *standing) troubled(reason string) {
 }
 
 // addTrouble adds to the snapshot that ends why changed files are not in force, and that
-// the last run was killed.
+// the last run did not finish.
 func (s *standing) addTrouble() {
-	s.addKilled(s.relay)
+	s.addUnfinished(s.relay)
 	if reason := s.trouble.Load(); reason != nil && *reason != "" {
 		s.relay.gap(gapHost(s.filters[0]), *reason, time.Now())
 	}
