@@ -205,6 +205,7 @@ func (b benchmark) inside() error {
 	if err := unix.Mount("passwd", "/etc/passwd", "", unix.MS_BIND, ""); err != nil {
 		return err
 	}
+	before = processes()
 	var standing *os.File
 	if mode == "standing" {
 		in, out, err := os.Pipe()
@@ -371,9 +372,14 @@ func reap() {
 	}
 }
 
-// alive counts the storm's processes, by the owners of their directories; of many it
-// only says that they are, for it runs above who has to end them.
+// alive counts the storm's processes. As long as there are many it reads no process, for
+// it runs above whoever has to end them: it takes those that the machine has more than
+// before the storm, from the links of /proc (proc_root_getattr in Linux's fs/proc/root.c).
 func alive() (n int) {
+	const many = 300
+	if more := processes() - before; more > many {
+		return more
+	}
 	dir, err := unix.Open("/proc", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	timing.Check(err)
 	defer unix.Close(dir)
@@ -386,9 +392,6 @@ func alive() (n int) {
 		}
 		_, _, pids = unix.ParseDirent(entries[:got], -1, pids)
 	}
-	if len(pids) > many {
-		return len(pids)
-	}
 	for _, pid := range pids {
 		var st unix.Stat_t
 		if pid[0] <= '9' && unix.Fstatat(dir, pid, &st, 0) == nil && st.Uid == uid {
@@ -398,6 +401,14 @@ func alive() (n int) {
 	return n
 }
 
-const many = 300 // with all that isn't a process
+// processes is how many the machine has, and a constant.
+func processes() int {
+	var proc unix.Stat_t
+	timing.Check(unix.Stat("/proc", &proc))
+	return int(proc.Nlink)
+}
 
-var entries = make([]byte, 256<<10)
+var (
+	before  int // the storm
+	entries = make([]byte, 256<<10)
+)
