@@ -168,7 +168,7 @@ func (a *alerter) findBroken(f *findings) {
 		f.broken = append(f.broken, b)
 	}
 	for _, host := range slices.Sorted(maps.Keys(f.gaps)) {
-		add(newBreakdown(host, faultList{first: []error{errors.New(f.gaps[host])}}))
+		add(newBreakdown(host, faultList{first: []error{errors.New(rows.Prose(f.gaps[host]))}}))
 	}
 	// What is wrong with the input follows from a gap.
 	if _, isMissing := f.gaps[a.node]; !f.isWhole() && !isMissing && (len(a.To)+len(a.PageTo) > 0 || a.posts()) {

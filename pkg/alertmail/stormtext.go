@@ -164,7 +164,7 @@ func (s *storm) lines(l *layout, here string) []string {
 	}
 	lines = append(lines, notes...)
 	for _, fault := range faults {
-		lines = append(lines, "FAILED "+fault.String())
+		lines = append(lines, "FAILED "+rows.Prose(fault.String()))
 	}
 	return slices.Compact(lines) // both may note "not this host"
 }
@@ -289,9 +289,9 @@ func (s *storm) remarks(l *layout) (copies, notes []string, done string) {
 		case note.Tool == killstorm && isTrimmed:
 			done = fmt.Sprintf("ended the %d oldest of %d %s, %d left", n, all, s.name(), left)
 		case note.Tool == mailarchive, note.Tool == killstorm:
-			notes = append(notes, note.Text)
+			notes = append(notes, rows.Prose(note.Text))
 		default:
-			notes = append(notes, note.String())
+			notes = append(notes, rows.Prose(note.String()))
 		}
 	}
 	return copies, notes, done

@@ -42,6 +42,12 @@ func EscapeMessage(s string) string {
 	return escape(strings.ReplaceAll(s, `"`, "'"), func(r rune) bool { return r == ',' || r == ';' })
 }
 
+// Prose returns a message of the stream as people read it: commas and semicolons that a
+// blank follows, which EscapeMessage has escaped, as themselves.
+func Prose(message string) string { return prose.Replace(message) }
+
+var prose = strings.NewReplacer(`\\`, `\\`, `\x2c `, ", ", `\x3b `, "; ")
+
 func escape(s string, special func(rune) bool) string {
 	plain := func(r rune, size int) bool {
 		return (r != utf8.RuneError || size > 1) && unicode.IsPrint(r) && !special(r)

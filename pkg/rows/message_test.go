@@ -156,3 +156,19 @@ func TestParentage(t *testing.T) {
 		}
 	}
 }
+
+// People read a message with its own commas; what isn't prose stays as the stream has it.
+func TestProse(t *testing.T) {
+	for text, want := range map[string]string{
+		"no input, not even a header; the stage before failed": "no input, not even a header; the stage before failed",
+		"a,b: no such file": `a\x2cb: no such file`,
+		"a\n, b":            `a\x0a, b`,
+	} {
+		if got := Prose(EscapeMessage(text)); got != want {
+			t.Errorf("%q is shown as %q, want %q", text, got, want)
+		}
+	}
+	if escaped := `a\\x2c b`; Prose(escaped) != escaped {
+		t.Errorf("an escaped backslash is undone: %s", Prose(escaped))
+	}
+}

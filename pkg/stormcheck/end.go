@@ -263,7 +263,7 @@ func (e *ending) outcome(r *rows.Record) string {
 	var reasons []string
 	for _, m := range append(r.Messages(rows.Notes), r.Messages(rows.Errors)...) {
 		if m.Tool == "killstorm" {
-			reasons = append(reasons, m.Text)
+			reasons = append(reasons, rows.Prose(m.Text))
 		}
 	}
 	if row.Archived != "" {
@@ -271,7 +271,7 @@ func (e *ending) outcome(r *rows.Record) string {
 	}
 	for _, m := range r.Messages(rows.Errors) {
 		if m.Tool == "mailarchive" {
-			fmt.Fprintf(e.out, "mail not saved: %s\n", m.Text)
+			fmt.Fprintf(e.out, "mail not saved: %s\n", rows.Prose(m.Text))
 		}
 	}
 	why := strings.Join(reasons, "; ")

@@ -233,23 +233,32 @@ func (m *mail) ended() <-chan struct{} {
 // addGaps adds to the snapshot that is open why rows are missing. fault is what the
 // relay found wrong with the output.
 func (r *runner) addGaps(relay *relay, c *chain, fault error) {
-	host := gapHost(r.filters[0])
+	reason := ""
 	if len(r.settings.Faults) > 0 {
-		relay.gap(host, "stormcheck: "+r.settings.Faults[0].Error(), time.Now())
+		reason = "stormcheck: " + r.settings.Faults[0].Error()
+		r.addGap(relay, reason)
 	}
-	if reason := c.gapReason(c.failures(r.stopped), relay.begun(), fault); reason != "" {
-		relay.gap(host, reason, time.Now())
+	if failure := c.gapReason(c.failures(r.stopped), relay.begun(), fault); failure != "" || reason == "" {
+		r.addGap(relay, failure)
 	}
-	r.addUnfinished(relay)
 }
 
-// addUnfinished adds to the snapshot that is open that the last run did not finish: it was
-// killed, or could not note its end. Its filters may
-// have ended a storm that alertmail has not seen.
-func (r *runner) addUnfinished(relay *relay) {
+// addGap adds to the snapshot that is open why rows are missing, and nothing if there is
+// no reason. If the last run did not finish, because it was killed or could not note its
+// end, its filters may have ended a storm that alertmail has not seen: that is said with
+// the first reason, the one that alertmail quotes, or for itself.
+func (r *runner) addGap(relay *relay, reason string) {
 	if r.unfinished {
-		relay.gap(gapHost(r.filters[0]), "stormcheck: the last run did not finish: see the system's log for what it ended", time.Now())
 		r.unfinished = false
+		const what = "the last run did not finish: see the system's log for what it ended"
+		if reason == "" {
+			reason = "stormcheck: " + what
+		} else {
+			reason += ", and " + what
+		}
+	}
+	if reason != "" {
+		relay.gap(gapHost(r.filters[0]), reason, time.Now())
 	}
 }
 

@@ -240,7 +240,7 @@ func (s *standing) replace() {
 	go func() { <-ended.ended(); ended.close() }()
 	<-ended.settled()
 	if reason := ended.gapReason(ended.failures(""), s.relay.begun(), s.passing.fault); reason != "" {
-		s.relay.gap(gapHost(s.filters[0]), reason, time.Now())
+		s.addGap(s.relay, reason)
 		s.say("%s", reason)
 	}
 	before := s.config.mail
@@ -279,10 +279,11 @@ func (s *standing) troubled(reason string) {
 // addTrouble adds to the snapshot that ends why changed files are not in force, and that
 // the last run did not finish.
 func (s *standing) addTrouble() {
-	s.addUnfinished(s.relay)
-	if reason := s.trouble.Load(); reason != nil && *reason != "" {
-		s.relay.gap(gapHost(s.filters[0]), *reason, time.Now())
+	reason := ""
+	if trouble := s.trouble.Load(); trouble != nil {
+		reason = *trouble
 	}
+	s.addGap(s.relay, reason)
 }
 
 // end ends the first stage: the others finish what they have begun.
@@ -318,9 +319,7 @@ func (s *standing) finish() int {
 		w.phase = killed
 	}
 	w.until(s.chain.settled())
-	if reason := s.chain.gapReason(s.chain.failures(""), s.relay.begun(), s.passing.result()); reason != "" {
-		s.relay.gap(gapHost(s.filters[0]), reason, time.Now())
-	}
+	s.addGap(s.relay, s.chain.gapReason(s.chain.failures(""), s.relay.begun(), s.passing.result()))
 	s.mail.in.Close()
 	w.until(s.mail.ended())
 	w.until(s.chain.ended())
