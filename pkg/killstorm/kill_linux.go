@@ -35,7 +35,7 @@ func (f *fight) ask() {
 func (f *fight) kill(fresh int) error {
 	f.killing = true
 	// A process that forks and ends all the time can slip past a sweep, so two sweeps in a
-	// row have to find none.
+	// row have to find none, nor what has come meanwhile.
 	for empty := 0; empty < 2; {
 		f.send(killSignal)
 		if fresh > 0 || !f.await() {
@@ -43,7 +43,11 @@ func (f *fight) kill(fresh int) error {
 		}
 		err := f.sweep()
 		left, there := f.countAlive(), 0
-		if fresh, there = f.stop(); left+there == 0 {
+		if fresh, there = f.stop(); left+there == 0 && err == nil {
+			err = f.sweepNew()
+			fresh, there = f.stop()
+		}
+		if left+there == 0 {
 			empty++
 		} else {
 			empty = 0

@@ -1,7 +1,9 @@
 package killstorm
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"stormcheck/pkg/proc"
@@ -40,23 +42,41 @@ func (k *killer) lastLook(fought []*storm) {
 
 func (f *fight) lookLast() error {
 	f.killing = true
-	c := census{}
+	var c census
 	f.visit = func(w int, p *proc.Process) {
 		if !f.see(p) {
 			f.countOther(c, p, func(s *storm) bool { return p.Start >= s.since || s.leftName(id{p.PID, p.Start}) })
 		}
 	}
-	if err := f.sweep(); err != nil {
-		return err
+	// What the sweep has seen may have ended since, and left another that it hasn't seen.
+	const tries = 10
+	for try := 0; try < tries && (try == 0 || f.vanished()); try++ {
+		if try > 0 {
+			f.rest()
+		}
+		c = census{}
+		if err := errors.Join(f.sweep(), f.sweepNew()); err != nil {
+			return err
+		}
+		f.examine(true)
+		f.countAlive()
 	}
-	f.examine(true)
-	f.countAlive()
 	for _, s := range f.storms {
 		if other := f.most(c, s); other.mayBe(int64(len(s.killed()))) {
 			s.elsewhere = other
 		}
 	}
 	return nil
+}
+
+// vanished reports whether all that the last sweep has seen of a storm has ended since, by
+// itself.
+func (f *fight) vanished() bool {
+	return slices.ContainsFunc(f.storms, func(s *storm) bool {
+		ended := func(p *process) bool { return p.sweep == s.sweep && p.ends() && p.stage == gone && !p.touched() }
+		lives := func(p *process) bool { return p.remains(s.sweep) }
+		return s.any(ended) && !s.any(lives)
+	})
 }
 
 // leftName reports whether a process of the storm runs under another name and isn't

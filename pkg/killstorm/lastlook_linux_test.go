@@ -99,6 +99,25 @@ func TestLastLookFindsWhatHasLeftItsName(t *testing.T) {
 	}
 }
 
+// A process that all the time forks and ends remains, though each that is seen has ended
+// soon after.
+func TestLastLookFindsWhatForksAndEnds(t *testing.T) {
+	uid := who(t)
+	comm := name("X")
+	k := newKiller(Options{Now: time.Now, Signal: syscall.SIGKILL, Timeout: time.Minute})
+	for range 10 {
+		victims(t, 1, uid, "plain", comm, nil)
+		s := fought(t, k, uid, comm)
+		end := comets(t, 1, uid, comm)
+		k.lastLook([]*storm{s})
+		lives := len(called(comm)) > 0
+		if got := cells(t, s); lives && strings.Contains(got, "remaining=0") {
+			t.Errorf("row %s, and yet one lives", got)
+		}
+		end()
+	}
+}
+
 // It waits before it looks, without a lock; not after a signal.
 func TestLastLookWaitsWithoutALock(t *testing.T) {
 	uid := who(t)

@@ -48,11 +48,19 @@ func (f *fight) sweep() error {
 			s.since = f.now
 		}
 	}
-	err := f.table.Scan(f.visit)
+	err := f.scan(f.table.Scan)
+	f.took = time.Since(start)
+	return err
+}
+
+// sweepNew reads what has come since the last sweep began, as a part of that.
+func (f *fight) sweepNew() error { return f.scan(f.table.ScanNew) }
+
+func (f *fight) scan(table func(func(worker int, p *proc.Process)) error) error {
+	err := table(f.visit)
 	if err == nil {
 		f.readTitles()
 	}
-	f.took = time.Since(start)
 	return err
 }
 

@@ -90,6 +90,12 @@ func play(role string) {
 		}()
 		io.Copy(io.Discard, os.Stdin)
 		return
+	case "comets": // a shell that forks and ends, and keeps its name; no zombie of it stays
+		testproc.Rename("comets")
+		must(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+		signal.Ignore(syscall.SIGCHLD)
+		must(exec.Command("sh", "-c", `printf %s "$1" >/proc/$$/comm; n=900
+			hop() { n=$((n - 1)); [ $n -eq 0 ] || [ ! -e "$LASTS" ] || hop "$@" & }; hop "$@"`, "sh", name).Start())
 	case "titled":
 		speak()
 		return
@@ -491,26 +497,29 @@ func TestSecondSignalEndsItThoughNothingIsRead(t *testing.T) {
 	}
 }
 
+// comets starts processes of that name that all the time fork and end, until end is called.
+func comets(t *testing.T, n int, uid uint32, comm string) (end func()) {
+	dir := t.TempDir()
+	must(os.Chmod(filepath.Dir(dir), 0o755)) // the account looks into it
+	lasts := filepath.Join(dir, "lasts")
+	must(os.WriteFile(lasts, nil, 0o644))
+	victims(t, n, uid, "comets", comm, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, "LASTS="+lasts) })
+	return func() {
+		must(os.Remove(lasts))
+		for len(called(comm)) > 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
 // A process that all the time forks and ends is easily missed. Whatever is said of
 // it must be true.
 func TestProcessThatForksAndEndsIsReportedRightly(t *testing.T) {
 	uid := who(t)
 	comm := name("k")
-	dir := t.TempDir()
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // the account looks into it
-		t.Fatal(err)
-	}
-	for n := range 3 {
-		lasts := filepath.Join(dir, strconv.Itoa(n))
-		if err := os.WriteFile(lasts, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
+	for range 3 {
 		victims(t, 3, uid, "plain", comm, nil)
-		victims(t, 2, uid, "comet", comm, func(cmd *exec.Cmd) { // a shell: it forks and keeps its name
-			cmd.Path, _ = exec.LookPath("sh")
-			cmd.Args = []string{"sh", "-c", `printf %s "$1" >/proc/$$/comm; echo ready; n=900
-				hop() { n=$((n - 1)); [ $n -eq 0 ] || [ ! -e "$2" ] || hop "$@" & }; hop "$@"`, "sh", comm, lasts}
-		})
+		end := comets(t, 2, uid, comm)
 		cells, _ := run1(t, due(uid, comm, "3"), func(o *Options) { o.Timeout = 700 * time.Millisecond })
 		left := 0
 		for range 20 {
@@ -520,12 +529,7 @@ func TestProcessThatForksAndEndsIsReportedRightly(t *testing.T) {
 		if strings.Contains(cells, "remaining=0") && left > 0 {
 			t.Errorf("row %s, and yet %d live", cells, left)
 		}
-		if err := os.Remove(lasts); err != nil {
-			t.Fatal(err)
-		}
-		for len(called(comm)) > 0 { // they end by themselves
-			time.Sleep(10 * time.Millisecond)
-		}
+		end()
 	}
 }
 

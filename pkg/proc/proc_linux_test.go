@@ -166,6 +166,29 @@ func scan(t *testing.T) map[int]Process {
 	return all
 }
 
+// A second look passes what has come since the first, and nothing else.
+func TestScanNew(t *testing.T) {
+	before := start(t, "before")
+	table, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	if err := table.Scan(func(int, *Process) {}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		since := start(t, "since")
+		times := map[int]int{}
+		if err := table.ScanNew(func(_ int, p *Process) { times[p.PID]++ }); err != nil {
+			t.Fatal(err)
+		}
+		if times[since.Process.Pid] != 1 || times[before.Process.Pid] != 0 || times[os.Getpid()] != 0 {
+			t.Errorf("passed %v; %d is new", times, since.Process.Pid)
+		}
+	}
+}
+
 // Nobody can hide from a scan, and go-ps agrees on every process that it sees at all.
 func TestScan(t *testing.T) {
 	want := map[int]string{}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -218,6 +219,33 @@ const Detailed = true
 // Workers is the number of goroutines from which Scan calls its function.
 func Workers() int { return workers }
 
+// ScanNew passes those processes to visit that have come since the last Scan, or ScanNew,
+// began, from one goroutine. One that all the time forks and ends slips past a Scan: it
+// was listed, but had ended when it was read. Its successor is read at once here. If that
+// has ended, too, the next is looked for, some times.
+func (t *Table) ScanNew(visit func(worker int, p *Process)) error {
+	const tries = 5
+	for range tries {
+		listed := slices.Clone(t.pids)
+		if err := t.readPIDs(); err != nil {
+			return fmt.Errorf("/proc: %w", err)
+		}
+		isKnown := func(pid int) bool { _, known := slices.BinarySearch(listed, pid); return known }
+		came := slices.DeleteFunc(slices.Clone(t.pids), isKnown)
+		live := 0
+		err := t.scan(came, func(p *Process) {
+			if !p.Zombie {
+				live++
+			}
+			visit(0, p)
+		})
+		if err != nil || live == len(came) {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *Table) scan(pids []int, visit func(*Process)) error {
 	var (
 		p    Process
@@ -268,7 +296,8 @@ func (t *Table) process(dir []byte, text []byte, p *Process) error {
 	return parseStat(text[:n], p)
 }
 
-// readPIDs lists the directories of /proc that are processes.
+// readPIDs lists the directories of /proc that are processes, in ascending order
+// (proc_pid_readdir in Linux's fs/proc/base.c).
 func (t *Table) readPIDs() error {
 	if _, err := unix.Seek(t.proc, 0, 0); err != nil {
 		return err
