@@ -245,16 +245,16 @@ func (r *runner) addGaps(relay *relay, c *chain, fault error) {
 
 // addGap adds to the snapshot that is open why rows are missing, and nothing if there is
 // no reason. If the last run did not finish, because it was killed or could not note its
-// end, its filters may have ended a storm that alertmail has not seen: that is said with
-// the first reason, the one that alertmail quotes, or for itself.
+// end, its filters may have ended a storm that alertmail has not seen. That is said first,
+// because of the rows and the words that say why, alertmail keeps the first.
 func (r *runner) addGap(relay *relay, reason string) {
 	if r.unfinished {
 		r.unfinished = false
-		const what = "the last run did not finish: see the system's log for what it ended"
+		const what = "stormcheck: the last run did not finish: see the system's log for what it ended"
 		if reason == "" {
-			reason = "stormcheck: " + what
+			reason = what
 		} else {
-			reason += ", and " + what
+			reason = what + ", and " + reason
 		}
 	}
 	if reason != "" {
