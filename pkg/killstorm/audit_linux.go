@@ -43,8 +43,9 @@ func (f *fight) keepAudit(s *storm) {
 	}
 }
 
-// field is a name as the value of a field of a line. Fields are separated by blanks, so
-// it has none: no name can look like another field.
+// field is a name as the value of a field of a line, or as a part of a message. It has no
+// blanks, which separate fields and words: no name can look like another field, or go on
+// as the message does.
 func field(name string) string { return strings.ReplaceAll(rows.EscapeName(name), " ", `\x20`) }
 
 // audit writes to syslog which processes were killed, the oldest first. It returns how

@@ -34,8 +34,8 @@ func (f *fight) ask() {
 // is how many the last sweep found.
 func (f *fight) kill(fresh int) error {
 	f.killing = true
-	// A process that forks and ends all the time can slip past a sweep, so two sweeps in a
-	// row have to find none, nor what has come meanwhile.
+	// A process that forks and ends all the time can slip past a sweep. So two in a row have
+	// to find none, not even among what has come meanwhile.
 	for empty := 0; empty < 2; {
 		f.send(killSignal)
 		if fresh > 0 || !f.await() {

@@ -1,7 +1,6 @@
 package killstorm
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -50,16 +49,26 @@ func (f *fight) lookLast() error {
 	}
 	// What the sweep has seen may have ended since, and left another that it hasn't seen.
 	const tries = 10
-	for try := 0; try < tries && (try == 0 || f.vanished()); try++ {
-		if try > 0 {
-			f.rest()
-		}
+	begin := time.Now()
+	for try := 1; ; try++ {
 		c = census{}
-		if err := errors.Join(f.sweep(), f.sweepNew()); err != nil {
+		if err := f.sweep(); err != nil {
+			return err
+		}
+		if err := f.sweepNew(); err != nil {
 			return err
 		}
 		f.examine(true)
 		f.countAlive()
+		if !slices.ContainsFunc(f.storms, (*storm).vanished) || try == tries || time.Since(begin) > time.Second || f.termination() != nil {
+			break
+		}
+		f.rest()
+	}
+	for _, s := range f.storms {
+		if s.vanished() { // each time
+			s.keepEphemeral()
+		}
 	}
 	for _, s := range f.storms {
 		if other := f.most(c, s); other.mayBe(int64(len(s.killed()))) {
@@ -69,14 +78,25 @@ func (f *fight) lookLast() error {
 	return nil
 }
 
-// vanished reports whether all that the last sweep has seen of a storm has ended since, by
-// itself.
-func (f *fight) vanished() bool {
-	return slices.ContainsFunc(f.storms, func(s *storm) bool {
-		ended := func(p *process) bool { return p.sweep == s.sweep && p.ends() && p.stage == gone && !p.touched() }
-		lives := func(p *process) bool { return p.remains(s.sweep) }
-		return s.any(ended) && !s.any(lives)
-	})
+// vanished reports whether all that the last sweep has seen of the storm has ended since,
+// by itself.
+func (s *storm) vanished() bool {
+	return s.any(func(p *process) bool { return p.ephemeral(s.sweep) }) && len(s.remaining()) == 0
+}
+
+// keepEphemeral counts what has ended by itself since the last sweep among what remains:
+// it forks and ends all the time, so another lives in its place.
+func (s *storm) keepEphemeral() {
+	for i := range s.processes {
+		if p := &s.processes[i]; p.ephemeral(s.sweep) {
+			p.stage = seen
+		}
+	}
+}
+
+// ephemeral reports whether the sweep saw it, and it has ended by itself since.
+func (p *process) ephemeral(sweep int) bool {
+	return p.sweep == sweep && p.ends() && p.stage == gone && !p.touched()
 }
 
 // leftName reports whether a process of the storm runs under another name and isn't

@@ -52,6 +52,7 @@ func TestLastLookFindsWhatHasRespawned(t *testing.T) {
 		"nothing comes":             {3, 0, nil, "killed=3 remaining=0"},
 		"the same name":             {3, 0, map[string]int{"Q": 2}, "killed=3 remaining=2 errors=killstorm: 2 remaining: 2 respawned"},
 		"another name":              {3, 0, map[string]int{"R": 5}, "killed=3 remaining=5 errors=killstorm: 5 remaining: 5 respawned as " + name("R")},
+		"a name like a message":     {3, 0, map[string]int{"R; x": 5}, "killed=3 remaining=5 errors=killstorm: 5 remaining: 5 respawned as " + name("R") + `\x3b\x20x`},
 		"too few of another name":   {3, 0, map[string]int{"R": 4}, "killed=3 remaining=0"},
 		"others of two other names": {3, 0, map[string]int{"R": 4, "S": 4}, "killed=3 remaining=0"},
 		"both":                      {3, 0, map[string]int{"Q": 1, "R": 6, "S": 5}, "killed=3 remaining=7 errors=killstorm: 7 remaining: 1 respawned and 6 respawned as " + name("R")},
@@ -155,7 +156,7 @@ func TestSubsidedSaysWhatElseRuns(t *testing.T) {
 		n            int
 		suffix, want string
 	}{
-		{60, "Y", fmt.Sprintf("subsided to 0 (6 named %s started at the same time)", name(" W"))},
+		{60, "Y", fmt.Sprintf("subsided to 0 (6 named %s started at the same time)", field(name(" W")))},
 		{61, "Y", "subsided to 0"}, // less than a tenth
 		{61, "X", fmt.Sprintf("subsided to 0 (3 zombies: no kill ends them - their parent %s (PID %d) has to reap them)", commOf(os.Getpid()), os.Getpid())},
 	} {

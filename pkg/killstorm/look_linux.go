@@ -54,7 +54,12 @@ func (f *fight) sweep() error {
 }
 
 // sweepNew reads what has come since the last sweep began, as a part of that.
-func (f *fight) sweepNew() error { return f.scan(f.table.ScanNew) }
+func (f *fight) sweepNew() error {
+	start := time.Now()
+	err := f.scan(f.table.ScanNew)
+	f.took += time.Since(start)
+	return err
+}
 
 func (f *fight) scan(table func(func(worker int, p *proc.Process)) error) error {
 	err := table(f.visit)

@@ -46,7 +46,7 @@ func (f *fight) explain(left map[*storm]int64) {
 	for s, n := range left {
 		var also []string
 		if other := f.most(c, s); other.mayBe(s.due.Row.Count.N) {
-			also = append(also, fmt.Sprintf("%d named %s started at the same time", other.count, rows.EscapeName(other.comm)))
+			also = append(also, fmt.Sprintf("%d named %s started at the same time", other.count, field(other.comm)))
 		}
 		if zombies := f.zombies(parents[s]); zombies != "" {
 			also = append(also, zombies)
@@ -118,7 +118,7 @@ func (f *fight) zombies(parents map[int]int) string {
 	}
 	name := "of another namespace"
 	if f.identify(parent, &f.one) == nil {
-		name = fmt.Sprintf("%s (PID %d)", rows.EscapeName(string(f.one.Comm)), parent)
+		name = fmt.Sprintf("%s (PID %d)", field(string(f.one.Comm)), parent)
 	}
 	return fmt.Sprintf("%d zombies: no kill ends them - their parent %s has to reap them", total, name)
 }

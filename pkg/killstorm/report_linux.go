@@ -71,7 +71,7 @@ func (s *storm) resistance(left []process) string {
 		}
 	}
 	if n := s.elsewhere; n.count > 0 {
-		counts["respawned as "+rows.EscapeName(n.comm)] += n.count
+		counts["respawned as "+field(n.comm)] += n.count
 	}
 	return list(counts)
 }

@@ -220,9 +220,10 @@ const Detailed = true
 func Workers() int { return workers }
 
 // ScanNew passes those processes to visit that have come since the last Scan, or ScanNew,
-// began, from one goroutine. One that all the time forks and ends slips past a Scan: it
-// was listed, but had ended when it was read. Its successor is read at once here. If that
-// has ended, too, the next is looked for, some times.
+// began, from one goroutine; not one that has the PID of a process that was there. One that
+// all the time forks and ends slips past a Scan: it was listed, but had ended when it was
+// read. Its successor is read at once here. If that has ended, too, or is a zombie, the next
+// is looked for, five times at most.
 func (t *Table) ScanNew(visit func(worker int, p *Process)) error {
 	const tries = 5
 	for range tries {
