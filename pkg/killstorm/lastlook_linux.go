@@ -48,9 +48,7 @@ func (f *fight) lookLast() error {
 		}
 	}
 	// What the sweep has seen may have ended since, and left another that it hasn't seen.
-	const tries = 10
-	begin := time.Now()
-	for try := 1; ; try++ {
+	for begin := time.Now(); ; {
 		c = census{}
 		if err := f.sweep(); err != nil {
 			return err
@@ -60,7 +58,7 @@ func (f *fight) lookLast() error {
 		}
 		f.examine(true)
 		f.countAlive()
-		if !slices.ContainsFunc(f.storms, (*storm).vanished) || try == tries || time.Since(begin) > time.Second || f.termination() != nil {
+		if !slices.ContainsFunc(f.storms, (*storm).vanished) || time.Since(begin) > time.Second || f.termination() != nil {
 			break
 		}
 		f.rest()
@@ -69,8 +67,6 @@ func (f *fight) lookLast() error {
 		if s.vanished() { // each time
 			s.keepEphemeral()
 		}
-	}
-	for _, s := range f.storms {
 		if other := f.most(c, s); other.mayBe(int64(len(s.killed()))) {
 			s.elsewhere = other
 		}

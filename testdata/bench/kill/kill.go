@@ -401,7 +401,7 @@ func alive() (n int) {
 	return n
 }
 
-// processes is how many the machine has, and a constant.
+// processes returns how many processes the machine has, plus a constant.
 func processes() int {
 	var proc unix.Stat_t
 	timing.Check(unix.Stat("/proc", &proc))
