@@ -107,6 +107,19 @@ type last struct {
 	ended  bool
 	end    time.Time
 	status int
+	lost   bool // alertmail has not reported it
+}
+
+// unreported returns what a run that is over has left unreported, or "". Its filters may
+// have ended a storm that alertmail has not seen, or not mailed.
+func (l last) unreported() string {
+	switch {
+	case !l.ended: // it was killed, or could not note its end
+		return "stormcheck: the last run did not finish: see the system's log for what it ended"
+	case l.lost:
+		return "stormcheck: alertmail failed in the last run: see the system's log for what was ended"
+	}
+	return ""
 }
 
 // begin notes that this process begins a run.
@@ -121,7 +134,7 @@ func (l last) begin() {
 // finish notes how the run ended.
 func (l last) finish() {
 	if f, err := trusted.Open(lastPath(), os.O_WRONLY|os.O_APPEND, 0o600); err == nil {
-		_, _ = fmt.Fprintf(f, "%d %d\n", l.end.Unix(), l.status)
+		_, _ = fmt.Fprintf(f, "%d %d %t\n", l.end.Unix(), l.status, l.lost)
 		f.Close()
 	}
 }
@@ -140,8 +153,8 @@ func readLast() (l last, known bool) {
 	}
 	l.begun = time.Unix(seconds, 0)
 	if len(lines) > 1 {
-		n, _ := fmt.Sscan(lines[1], &seconds, &l.status)
-		if l.ended = n == 2; l.ended {
+		n, _ := fmt.Sscan(lines[1], &seconds, &l.status, &l.lost) // version 0.1 has no third word
+		if l.ended = n >= 2; l.ended {
 			l.end = time.Unix(seconds, 0)
 		}
 	}

@@ -25,11 +25,12 @@ type runner struct {
 	mode
 	*reporter
 	config
-	counts     counts
-	unnoted    bool // an entry of runs.csv could not be written, which has been reported
-	unfinished bool // the last run did not note its end, which is not reported yet
-	signals    chan os.Signal
-	stopped    string // why the stages were ended, or ""
+	counts  counts
+	unnoted bool   // an entry of runs.csv could not be written, which has been reported
+	before  string // what the last run has left unreported, which is not reported yet; or ""
+	lost    bool   // alertmail has not reported this run
+	signals chan os.Signal
+	stopped string // why the stages were ended, or ""
 }
 
 // Statuses of a run, as filter has them.
@@ -58,8 +59,9 @@ func runPipe(m mode, stderr io.Writer) error {
 			return err
 		}
 		defer held.Close()
-		before, known := readLast()
-		r.unfinished = known && !before.ended // this run has the lock, so that one is gone
+		if before, known := readLast(); known { // this run has the lock, so that one is gone
+			r.before = before.unreported()
+		}
 		l = last{begun: time.Now(), pid: os.Getpid(), how: "once"}
 		if m.every != "" {
 			l.how = m.every
@@ -81,7 +83,7 @@ func runPipe(m mode, stderr io.Writer) error {
 		if r.unnoted {
 			status = max(status, failed)
 		}
-		l.status = status
+		l.status, l.lost = status, r.lost
 		l.finish()
 	}
 	r.reporter.close(time.Now())
@@ -244,19 +246,15 @@ func (r *runner) addGaps(relay *relay, c *chain, fault error) {
 }
 
 // addGap adds to the snapshot that is open why rows are missing, and nothing if there is
-// no reason. If the last run did not finish, because it was killed or could not note its
-// end, its filters may have ended a storm that alertmail has not seen. That is said first,
-// because of the rows and the words that say why, alertmail keeps the first.
+// no reason. What the last run has left unreported is said first, because of the rows and
+// the words that say why, alertmail keeps the first.
 func (r *runner) addGap(relay *relay, reason string) {
-	if r.unfinished {
-		r.unfinished = false
-		const what = "stormcheck: the last run did not finish: see the system's log for what it ended"
-		if reason == "" {
-			reason = what
-		} else {
-			reason = what + ", and " + reason
-		}
+	if r.before != "" && reason != "" {
+		reason = r.before + ", and " + reason
+	} else {
+		reason += r.before
 	}
+	r.before = ""
 	if reason != "" {
 		relay.gap(gapHost(r.filters[0]), reason, time.Now())
 	}
@@ -268,6 +266,7 @@ func (r *runner) status(c *chain, m *mail) int {
 	if p := m.process; p != nil && p.failure() != "" {
 		all = append(all, failure{process: p, name: p.name, status: p.failure(), unfit: p.status.ExitStatus() == 2})
 	}
+	r.lost = m.process == nil || !m.process.hasEnded() || m.process.status.Signaled() || m.process.status.ExitStatus() == 2
 	cause, any := first(all)
 	for _, f := range all {
 		switch {
