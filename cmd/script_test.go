@@ -17,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"stormcheck/pkg/account"
 	"stormcheck/pkg/alertmail"
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/stormcheck"
@@ -35,8 +36,13 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("SYSLOG"); path != "" {
 		syslog.Socket = path
 	}
-	if d, err := time.ParseDuration(os.Getenv("MAILER_LIMIT")); err == nil {
-		alertmail.MailerLimit = d
+	account.Deadline = time.Minute // a busy machine is no silent name service
+	for name, limit := range map[string]*time.Duration{
+		"MAILER_LIMIT": &alertmail.MailerLimit, "NAME_SERVICE_LIMIT": &account.Deadline,
+	} {
+		if d, err := time.ParseDuration(os.Getenv(name)); err == nil {
+			*limit = d
+		}
 	}
 	commands := map[string]func(){"crowd": crowd, "victim": victim, "deaf": deaf, "pounce": pounce}
 	for _, app := range tools {

@@ -35,8 +35,8 @@ func (a Account) ForbidsLogin() bool {
 // ErrNone is the error of an account that the name service says it doesn't have.
 var ErrNone = errors.New("no such account")
 
-// deadline is how long the name service has for an answer. It is a variable for tests.
-var deadline = 2 * time.Second
+// Deadline is how long the name service has for an answer. It is a variable for tests.
+var Deadline = 2 * time.Second
 
 // passwd is the file that is read first, as nsswitch.conf has it on nearly all machines.
 // getents and ids are where systems have getent and id: PATH isn't used, because cron's is

@@ -115,7 +115,7 @@ func forgotten(by time.Duration) {
 
 // Keys that the name service is slow to answer don't take the time of those before them.
 func TestSlowKeysDelayThemselves(t *testing.T) {
-	defer func(before time.Duration) { deadline = before }(deadline)
+	defer func(before time.Duration) { Deadline = before }(Deadline)
 	// Two minutes for all. As getent does into a pipe, it prints what it has found at its end.
 	services(t, file, `shift
 for key; do [ "$key" = 2000 ] && found=harpo:x:2000:1::/: || sleep .3; done; echo "$found"; exit 2`)
@@ -126,7 +126,7 @@ for key; do [ "$key" = 2000 ] && found=harpo:x:2000:1::/: || sleep .3; done; ech
 	for place := range 3 { // the first, the second and the third
 		memory.answers = nil
 		uids[0], uids[place] = uids[place], uids[0]
-		deadline = 3 * time.Second
+		Deadline = 3 * time.Second
 		found, err := ByUIDs(uids)
 		if found[2000].Name != "harpo" || err == nil || err.Error() != "name service: no answer within 3s" {
 			t.Errorf("at place %d: %v, %v", place, found, err)
@@ -171,15 +171,15 @@ func TestByUIDsAsksInParts(t *testing.T) {
 }
 
 func TestNoAnswer(t *testing.T) {
-	defer func(before time.Duration) { deadline = before }(deadline)
+	defer func(before time.Duration) { Deadline = before }(Deadline)
 	for script, want := range map[string]string{
 		"sleep 80 & sleep 80":               "name service: no answer within 2s",
 		"exit 1":                            "name service: getent: exit status 1",
 		"kill -9 $$":                        "name service: getent: signal: killed",
 		"echo gummo:x:2001:1::/: ; exit 70": "name service: getent: exit status 70",
 	} {
-		if deadline = time.Minute; strings.HasSuffix(want, "within 2s") {
-			deadline = 2 * time.Second
+		if Deadline = time.Minute; strings.HasSuffix(want, "within 2s") {
+			Deadline = 2 * time.Second
 		}
 		services(t, file, `echo $$ >>"${0%/*}/groups"; `+script)
 		start := time.Now()

@@ -131,10 +131,10 @@ func ask(queries []query) map[query]answer {
 	}
 	begun := time.Now()
 	if len(queries) > 1 {
-		askInLanes(getent, slices.Collect(slices.Chunk(queries, most)), begun.Add(deadline/8), answers)
+		askInLanes(getent, slices.Collect(slices.Chunk(queries, most)), begun.Add(Deadline/8), answers)
 		queries = slices.DeleteFunc(slices.Clone(queries), func(q query) bool { return !errors.Is(answers[q].err, errSilent) })
 	}
-	askInLanes(getent, apart(queries), begun.Add(deadline), answers)
+	askInLanes(getent, apart(queries), begun.Add(Deadline), answers)
 	return answers
 }
 
@@ -198,7 +198,7 @@ var errSilent = silence{}
 
 type silence struct{}
 
-func (silence) Error() string { return fmt.Sprintf("name service: no answer within %s", deadline) }
+func (silence) Error() string { return fmt.Sprintf("name service: no answer within %s", Deadline) }
 
 // question asks getent for queries, all in one call.
 func question(until time.Time, getent string, queries []query) (accounts []Account, err error) {
@@ -230,7 +230,7 @@ func idOf(name string) (uint32, error) {
 	if id == "" {
 		return 0, ErrNone
 	}
-	out, err := output(time.Now().Add(deadline), id, "-u", "--", name)
+	out, err := output(time.Now().Add(Deadline), id, "-u", "--", name)
 	var exit *exec.ExitError
 	switch {
 	case errors.Is(err, child.ErrLate) || errors.Is(err, child.ErrStuck):
