@@ -28,10 +28,13 @@ func LeaveNoRoom(span time.Duration) error {
 	}
 	made.Wait()
 	time.Sleep(100 * time.Millisecond) // until they are idle
-	const most = 1000
-	err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 1, Max: most})
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &before); err != nil {
+		return err
+	}
+	err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: 1, Max: before.Max})
 	if err == nil && span > 0 {
-		time.AfterFunc(span, func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: most, Max: most}) })
+		time.AfterFunc(span, func() { _ = unix.Setrlimit(unix.RLIMIT_NPROC, &before) })
 	}
 	return err
 }
