@@ -122,14 +122,16 @@ func (a *answers) silent(user string) bool {
 	return a.waiting[user] > 0
 }
 
-// await calls do in a thread of its own, as soon as there is a slot for it.
-func (a *answers) await(user string, do func()) {
+// await calls do in a thread of its own, as soon as there is a slot for it, and then
+// answered, when the thread doesn't count any more.
+func (a *answers) await(user string, do, answered func()) {
 	a.count(user, 1)
 	go func() {
 		a.slots <- true
 		do()
 		<-a.slots
 		a.count(user, -1)
+		answered()
 	}()
 }
 

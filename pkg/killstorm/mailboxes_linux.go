@@ -68,16 +68,23 @@ func (f *fight) forAll(end time.Time, noAnswer filter.Note, do func(*storm) []er
 		}
 	}
 	for s := range waiting {
-		f.answers.await(s.user.Name, func() { results <- done{s, do(s)} })
+		r := done{by: s}
+		f.answers.await(s.user.Name, func() { r.notes = do(s) }, func() { results <- r })
+	}
+	take := func(r done) {
+		delete(waiting, r.by)
+		for _, note := range r.notes {
+			r.by.note(note)
+		}
 	}
 	for late := time.After(time.Until(end) + answer); len(waiting) > 0; {
 		select {
 		case r := <-results:
-			delete(waiting, r.by)
-			for _, note := range r.notes {
-				r.by.note(note)
-			}
+			take(r)
 		case <-late:
+			for len(results) > 0 { // they came in time, and this thread is late
+				take(<-results)
+			}
 			for s := range waiting {
 				giveUp(s)
 			}
