@@ -107,11 +107,11 @@ type last struct {
 	ended  bool
 	end    time.Time
 	status int
-	lost   bool // alertmail has not reported it
+	lost   bool // alertmail may not have reported it
 }
 
 // unreported returns what a run that is over has left unreported, or "". Its filters may
-// have ended a storm that alertmail has not seen, or not mailed.
+// have ended a storm that is in no mail.
 func (l last) unreported() string {
 	switch {
 	case !l.ended: // it was killed, or could not note its end
@@ -153,7 +153,7 @@ func readLast() (l last, known bool) {
 	}
 	l.begun = time.Unix(seconds, 0)
 	if len(lines) > 1 {
-		n, _ := fmt.Sscan(lines[1], &seconds, &l.status, &l.lost) // version 0.1 has no third word
+		n, _ := fmt.Sscan(lines[1], &seconds, &l.status, &l.lost) // an older stormcheck writes two
 		if l.ended = n >= 2; l.ended {
 			l.end = time.Unix(seconds, 0)
 		}

@@ -28,7 +28,7 @@ type runner struct {
 	counts  counts
 	unnoted bool   // an entry of runs.csv could not be written, which has been reported
 	before  string // what the last run has left unreported, which is not reported yet; or ""
-	lost    bool   // alertmail has not reported this run
+	lost    bool   // alertmail may not have reported this run
 	signals chan os.Signal
 	stopped string // why the stages were ended, or ""
 }
@@ -260,13 +260,14 @@ func (r *runner) addGap(relay *relay, reason string) {
 	}
 }
 
-// status names each stage that failed, and returns the status of the run.
+// status names each stage that failed, notes whether the run is lost, and returns its
+// status.
 func (r *runner) status(c *chain, m *mail) int {
 	all := c.failures(r.stopped)
 	if p := m.process; p != nil && p.failure() != "" {
 		all = append(all, failure{process: p, name: p.name, status: p.failure(), unfit: p.status.ExitStatus() == 2})
 	}
-	r.lost = m.process == nil || !m.process.hasEnded() || m.process.status.Signaled() || m.process.status.ExitStatus() == 2
+	r.lost = m.lost()
 	cause, any := first(all)
 	for _, f := range all {
 		switch {
@@ -378,6 +379,14 @@ func (w *watch) status() int {
 
 // hasEnded reports whether alertmail has ended.
 func (m *mail) hasEnded() bool { return m.process == nil || m.process.hasEnded() }
+
+// lost reports whether alertmail did not start, was killed or refused its flags, so that
+// nothing of what it was given may be reported. With status 1 it keeps, or has printed,
+// what it could not mail.
+func (m *mail) lost() bool {
+	p := m.process
+	return p == nil || !p.hasEnded() || p.status.Signaled() || p.status.ExitStatus() == 2
+}
 
 // kill ends alertmail.
 func (m *mail) kill() {
