@@ -15,7 +15,7 @@ import (
 )
 
 // TestMemoryWhileMailerHangs: half a million rows of ever new accounts are read while a
-// mailer doesn't return. They take 27 MB; the bound leaves room for a busy machine.
+// mailer doesn't return. They take up to 26 MB; the bound leaves room for a busy machine.
 func TestMemoryWhileMailerHangs(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
