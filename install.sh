@@ -150,10 +150,15 @@ compile() {
 	done
 }
 
-# compile_tool TOOL PATH FLAGS: FLAGS are the linker's.
+# compile_tool TOOL PATH FLAGS: FLAGS are the linker's. A tool that has to start in a storm
+# begins in pkg/first, before the Go runtime.
 compile_tool() {
+	entry=
+	if grep -q '^	_ "stormcheck/pkg/first"$' "cmd/$1/main.go" && [ -e "pkg/first/entry_$(go env GOOS)_$(go env GOARCH).s" ]; then
+		entry='-E stormcheck/pkg/first.start'
+	fi
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags urfave_cli_no_docs \
-		-ldflags "-s -w -X stormcheck/pkg/filter.Version=$version $3" -o "$2" "./cmd/$1"
+		-ldflags "-s -w $entry -X stormcheck/pkg/filter.Version=$version $3" -o "$2" "./cmd/$1"
 }
 
 # version prints the version of the changelog, its only place. Between releases it is

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"stormcheck/pkg/filter"
+	_ "stormcheck/pkg/first"
 	"stormcheck/pkg/killstorm"
 )
 

@@ -431,6 +431,21 @@ func TestEveryThreadHasThePriority(t *testing.T) {
 		in.Close()
 		_ = cmd.Wait()
 	}
+	// A nice value that it was given stays.
+	cmd, in, _, _ := start(t, nil, func(cmd *exec.Cmd) {
+		self, err := os.Executable()
+		must(err)
+		nice, err := exec.LookPath("nice")
+		must(err)
+		cmd.Path, cmd.Args = nice, []string{nice, "-n", "5", chrt, "--rr", "1", self, "--no-realtime"}
+	})
+	check("at nice 5", cmd, "0")
+	kernels, err := unix.Getpriority(unix.PRIO_PROCESS, cmd.Process.Pid) // 20 less nice, see getpriority(2)
+	if kernels != 20-5 {
+		t.Errorf("nice %d, %v; want 5", 20-kernels, err)
+	}
+	in.Close()
+	_ = cmd.Wait()
 }
 
 // With no free slot for a thread or a process it does its work.

@@ -51,11 +51,12 @@ func RaisePriority() {
 }
 
 // NormalPriority puts all threads of this process, and those that they start, back to
-// normal priority, if it was started at a raised one.
+// normal priority, if it was started at a raised one. A positive nice value stays.
 func NormalPriority() {
 	eachThread(func(tid int) {
 		if now, err := unix.SchedGetAttr(tid, 0); err == nil && isRaised(now) {
-			_ = unix.SchedSetAttr(tid, normal(0), 0)
+			kernels, _ := unix.Getpriority(unix.PRIO_PROCESS, tid) // 20 less nice, see getpriority(2)
+			_ = unix.SchedSetAttr(tid, normal(max(0, 20-int32(kernels))), 0)
 		}
 	})
 }
