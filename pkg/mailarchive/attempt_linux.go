@@ -12,7 +12,6 @@ import (
 
 	"stormcheck/pkg/filter"
 	"stormcheck/pkg/mailbox"
-	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
 )
 
@@ -202,7 +201,8 @@ func (b *box) attempt(patient bool) (*attempt, error) {
 	}
 	until := b.locked.Add(maxHold)
 	made, err := ask(b.ctx, b.job, b.inSpool(), func(t *task) (made *attempt, err error) {
-		_ = proc.AtSharedPriority(func() error { made, err = b.copy(t, turn, until); return nil })
+		st, _ := stat(turn.file) // copy reports what is wrong with it
+		_ = b.withPriority(st, func() error { made, err = b.copy(t, turn, until); return nil })
 		if t.isLeft() && made != nil {
 			made.discard()
 		}
@@ -317,7 +317,8 @@ func (b *box) copy(t *task, turn *turn, until time.Time) (made *attempt, err err
 		}
 	}()
 	t.in(b.spool)
-	if err = b.contents(turn, to.File, from, before); err != nil {
+	contents := func() error { return b.contents(turn, to.File, from, before) }
+	if err = b.withPriority(before, contents); err != nil { // it may have grown
 		return nil, err
 	}
 	if b.copied != nil {

@@ -9,11 +9,26 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"stormcheck/pkg/proc"
 	"stormcheck/pkg/rows"
 )
 
 // step is how much is copied between two looks at the time and at what is free.
 const step = 8 << 20
+
+// quick is the size of the largest mailbox that is copied at this process's own priority.
+const quick = 64 << 20
+
+// withPriority calls work, which reads or copies the mailbox. In a storm that waits seconds
+// for the processor at a lower priority, and the kill waits for it. At real-time priority a
+// large mailbox would take the processor from all others for too long, and so could one
+// with many holes, or a file server that returns a byte at a time.
+func (b *box) withPriority(st unix.Stat_t, work func() error) error {
+	if !b.served && st.Size <= quick && st.Blocks*512 >= st.Size {
+		return work()
+	}
+	return proc.AtSharedPriority(work)
+}
 
 // contents copies the mailbox up to the size in st, or shares the blocks if the file
 // system can. Holes stay holes: like cp it asks for them only if there are fewer blocks

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -280,5 +281,58 @@ func TestLengthIsChecked(t *testing.T) {
 	}
 	if err := checkLength(f, 11); err == nil || err.Error() != "10 of 11 bytes could be copied" {
 		t.Error(err)
+	}
+}
+
+// A small mailbox is copied at the process's real-time priority, a large one or one with
+// holes at nice -20.
+func TestLargeCopyIsAtSharedPriority(t *testing.T) {
+	for what, c := range map[string]struct {
+		data, size int
+		shared     bool
+	}{
+		"small":      {1 << 20, 1 << 20, false},
+		"large":      {65 << 20, 65 << 20, true},
+		"with holes": {1 << 20, 2 << 20, true},
+	} {
+		s := newStage(t)
+		s.write(s.mailbox, strings.Repeat("From chico\n", c.data/11+1)[:c.data])
+		s.try(os.Truncate(s.mailbox, int64(c.size)))
+		trace := s.top + "/trace"
+		self, err := os.Executable()
+		s.try(err)
+		cmd := s.command("--min-free", "0")
+		strace := exec.Command("strace", "-f", "-o", trace, "-e", "trace=copy_file_range,sched_setattr", "chrt", "-r", "1", self)
+		strace.Args = append(strace.Args, cmd.Args[1:]...)
+		strace.Env, strace.Stdin = cmd.Env, cmd.Stdin
+		if out, err := strace.CombinedOutput(); err != nil {
+			t.Skipf("strace, chrt: %v: %s", err, out)
+		}
+		text, err := os.ReadFile(trace)
+		s.try(err)
+		nice := map[string]bool{} // by thread
+		own, shared := 0, 0
+		for line := range strings.Lines(string(text)) {
+			tid, call, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+			if strings.Contains(call, "sched_setattr(") {
+				nice[tid] = strings.Contains(call, "sched_nice=-20")
+			}
+			if _, result, ok := strings.Cut(call, "copy_file_range"); ok {
+				_, result, _ = strings.Cut(result, ") = ")
+				switch n, err := strconv.Atoi(result); {
+				case err != nil: // begun, or refused
+				case nice[tid]:
+					shared += n
+				default:
+					own += n
+				}
+			}
+		}
+		if own+shared == 0 {
+			t.Skip("this file system shares blocks, or has no copy_file_range")
+		}
+		if want := map[bool][2]int{false: {c.data, 0}, true: {0, c.data}}[c.shared]; own != want[0] || shared != want[1] {
+			t.Errorf("%s: %d bytes copied at SCHED_RR, %d at nice -20; want %d\n%s", what, own, shared, want, text)
+		}
 	}
 }
