@@ -150,19 +150,24 @@ func TestChurnOfRealProcesses(t *testing.T) {
 	if text, err := exec.Command("sh", "-c", fmt.Sprintf("i=0; while [ $i -lt %d ]; do %s 3 & i=$((i + 1)); done; wait", begun, program)).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
+	var ended []string                                                     // the last row of them when none was left
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); { // for a minute they are counted
 		for _, row := range snapshot(t, out) {
 			cells := strings.Split(strings.TrimSpace(row), ",")
-			if cells[4] == churned && cells[5] == "0" && cells[11] == fmt.Sprint(begun) && strings.HasPrefix(cells[9], fmt.Sprint(begun, ":")) {
-				cmd.Process.Kill()
-				return
+			if cells[4] != churned || cells[5] != "0" {
+				continue
 			}
-			if cells[4] == churned {
-				t.Log(row)
+			if ended = cells; cells[11] == fmt.Sprint(begun) && strings.HasPrefix(cells[9], fmt.Sprint(begun, ":")) {
+				return
 			}
 		}
 	}
-	t.Errorf("not %d of them in any snapshot; %s", begun, problems)
+	cmd.Process.Kill()
+	_ = cmd.Wait() // killed
+	if strings.Contains(problems.String(), "estimated") && ended != nil {
+		t.Skipf("this machine starts too many programs to read each one's name: %q", ended)
+	}
+	t.Errorf("not %d of them in any snapshot; the last is %q; %s", begun, ended, problems)
 }
 
 // A process with the number of one that has ended is another, and so is one that takes its
@@ -476,7 +481,7 @@ func TestChurnWithoutEvents(t *testing.T) {
 		cmd.Process.Kill()
 		cmd.Wait()
 		const want = "procstat: process events: the kernel has none for this namespace: the column started is empty\n"
-		if len(rows) == 0 || !strings.HasSuffix(rows[0], "Z,\n") || problems.String() != want {
+		if len(rows) == 0 || !strings.HasSuffix(rows[0], "Z,\n") || unlessBusy(&problems) != want {
 			t.Errorf("%v: %q, said %q", flags, rows, problems.String())
 		}
 	}

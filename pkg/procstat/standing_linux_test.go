@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -53,6 +54,14 @@ func procstat(t *testing.T, args string, change func(*exec.Cmd)) (*exec.Cmd, *bu
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	return cmd, bufio.NewReader(out), &problems
 }
+
+// unlessBusy returns what a standing procstat wrote to standard error, without what it
+// also writes on a busy machine.
+func unlessBusy(problems *strings.Builder) string {
+	return beatsSkipped.ReplaceAllString(problems.String(), "")
+}
+
+var beatsSkipped = regexp.MustCompile(`procstat: a snapshot takes longer than \w+: beats are skipped\n`)
 
 const first = "time,host,user,uid,proc,count,zombies,recent,account,parent,oldest,started\n"
 
@@ -101,7 +110,7 @@ func TestStanding(t *testing.T) {
 	if len(rest) > 0 && !strings.HasSuffix(string(rest), first) {
 		t.Errorf("ended within a snapshot: %q, %v", rest, err)
 	}
-	if err := cmd.Wait(); err != nil || problems.String() != "" {
+	if err := cmd.Wait(); err != nil || unlessBusy(problems) != "" {
 		t.Errorf("after SIGTERM: %v, %q", err, problems)
 	}
 }
