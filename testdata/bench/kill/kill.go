@@ -7,9 +7,11 @@
 // kill compares killstorm with other killers, cron the whole check, started as cron
 // does, and many-cores killers on a virtual machine of eight processors. Root runs it.
 // CASE is one of the storms, from 1 on. Each run (5 of each, in turn) is a PID namespace
-// of its own, in which testdata/bench/c/storm.c makes a storm under a uid of its own, in
-// the same session as the killer, so that no scheduling by session helps. A watcher at
-// real-time priority counts, and gives up after 40 seconds; with it the namespace ends.
+// of its own, in which testdata/bench/c/storm.c makes a storm under a uid of its own. For
+// kill it is in the same session as the killer, so that no scheduling by session helps; for
+// cron it has a session of its own, as on a machine whose cron daemon starts the check. A
+// watcher at real-time priority counts, and gives up after 40 seconds; with it the
+// namespace ends.
 // Printed are the seconds from exec until nobody was alive for one full second: median,
 // worst, how many were lost, and each. A killer that has lost most of its runs has no more.
 package kill
@@ -56,9 +58,10 @@ var storms = []storm{
 	{"a fork bomb at its limit of 1,500", "1500", "1500", "0"},
 }
 
-// A killer is what has to end a storm, and how it is started: as usual by a shell; so in
-// a session of its own, as Debian's cron does; at SCHED_RR 1; so but without a shell, as
-// by systemd; or before the storm.
+// A killer is what has to end a storm, and how it is started: as usual by a shell
+// ("normal"); by a shell in a different session from the storm's ("cron"); in such a
+// session without a shell ("exec"); by a shell at SCHED_RR 1 ("realtime"); at SCHED_RR 1
+// without a shell ("no shell"); or before the storm ("standing").
 type killer struct{ name, mode, script string }
 
 const pkill = `while :; do pkill -9 -u 60990 -x bench-imapd; done`
@@ -185,6 +188,7 @@ func (b benchmark) inside() error {
 	k, err := strconv.Atoi(os.Args[3])
 	timing.Check(err)
 	storm, mode := b.storms[c], b.killers[k].mode
+	apart := mode == "cron" || mode == "exec"
 	runtime.LockOSThread()
 	if err := raiseAll(); err != nil {
 		return err
@@ -205,7 +209,7 @@ func (b benchmark) inside() error {
 	if err := unix.Mount("passwd", "/etc/passwd", "", unix.MS_BIND, ""); err != nil {
 		return err
 	}
-	before = processes()
+	before = settled()
 	var standing *os.File
 	if mode == "standing" {
 		in, out, err := os.Pipe()
@@ -224,7 +228,7 @@ func (b benchmark) inside() error {
 	if err != nil {
 		return err
 	}
-	if err := spawn([]string{"storm", name, strconv.Itoa(uid), storm.limit, storm.size, storm.interval, "90"}, &syscall.ProcAttr{Files: []uintptr{0, tell.Fd(), 2}}, true); err != nil {
+	if err := spawn([]string{"storm", name, strconv.Itoa(uid), storm.limit, storm.size, storm.interval, "90"}, &syscall.ProcAttr{Files: []uintptr{0, tell.Fd(), 2}, Sys: &syscall.SysProcAttr{Setsid: apart}}, true); err != nil {
 		return err
 	}
 	tell.Close()
@@ -254,7 +258,9 @@ func (b benchmark) inside() error {
 			runtime.LockOSThread()
 			switch mode {
 			case "normal", "cron":
-				timing.Check(start(0, mode == "cron", nil, "sh", "-c", b.killers[k].script))
+				timing.Check(start(0, apart, nil, "sh", "-c", b.killers[k].script))
+			case "exec":
+				timing.Check(start(0, apart, nil, b.killers[k].script))
 			case "realtime":
 				timing.Check(start(1, false, nil, "sh", "-c", b.killers[k].script))
 			default:
@@ -399,6 +405,18 @@ func alive() (n int) {
 		}
 	}
 	return n
+}
+
+// settled waits until the last run's processes are gone, and returns processes().
+func settled() int {
+	for n := processes(); ; {
+		time.Sleep(300 * time.Millisecond)
+		now := processes()
+		if now >= n {
+			return now
+		}
+		n = now
+	}
 }
 
 // processes returns how many processes the machine has, plus a constant.

@@ -2,9 +2,11 @@
 package timing
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -26,7 +28,7 @@ func Build(dir string, names ...string) error {
 		var err error
 		switch {
 		case exists("cmd/" + name):
-			err = Run("go", "build", "-ldflags", "-s -w"+places(dir), "-tags", "urfave_cli_no_docs", "-o", dir+"/"+name, "./cmd/"+name)
+			err = Run("go", "build", "-ldflags", "-s -w"+entry(name)+places(dir), "-tags", "urfave_cli_no_docs", "-o", dir+"/"+name, "./cmd/"+name)
 		case exists("testdata/bench/c/" + name + ".c"):
 			err = Compile(dir, name)
 		default:
@@ -37,6 +39,15 @@ func Build(dir string, names ...string) error {
 		}
 	}
 	return nil
+}
+
+// entry returns the linker's flag for a tool with pkg/first, as install.sh has it.
+func entry(name string) string {
+	source, err := os.ReadFile("cmd/" + name + "/main.go")
+	if err != nil || !bytes.Contains(source, []byte(`_ "stormcheck/pkg/first"`)) || !exists("pkg/first/entry_"+runtime.GOOS+"_"+runtime.GOARCH+".s") {
+		return ""
+	}
+	return " -E stormcheck/pkg/first.start"
 }
 
 // Compile makes a program of those in C, with more flags.
