@@ -6,6 +6,7 @@
 // runtime starts threads and waits for them, which can take seconds in a storm. So where
 // entry_*.s has an entry point for the platform, install.sh links the program with it (-E
 // of cmd/link), and the runtime's threads inherit the priority. On other platforms, and in
-// a program built without install.sh, init does it: Go initialises a package as soon as all that it imports is (The Go Programming
-// Language Specification, Program initialization), so this one imports next to nothing.
+// a program built without install.sh, init does it: Go initialises a package as soon as
+// all that it imports is (The Go Programming Language Specification, Program
+// initialization), so this one imports next to nothing.
 package first

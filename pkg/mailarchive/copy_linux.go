@@ -19,10 +19,10 @@ const step = 8 << 20
 // quick is the size of the largest mailbox that is copied at this process's own priority.
 const quick = 64 << 20
 
-// withPriority calls work, which reads or copies the mailbox. In a storm that waits seconds
-// for the processor at a lower priority, and the kill waits for it. At real-time priority a
-// large mailbox would take the processor from all others for too long, and so could one
-// with many holes, or a file server that returns a byte at a time.
+// withPriority calls work, which reads or copies the mailbox. At a lower priority work
+// waits for seconds in a storm, and the kill waits with it. At real-time priority a large
+// mailbox would take the processor from all others for too long, and so could one with
+// many holes, or a file server that returns a byte at a time.
 func (b *box) withPriority(st unix.Stat_t, work func() error) error {
 	if !b.served && st.Size <= quick && st.Blocks*512 >= st.Size {
 		return work()

@@ -150,7 +150,8 @@ func TestChurnOfRealProcesses(t *testing.T) {
 	if text, err := exec.Command("sh", "-c", fmt.Sprintf("i=0; while [ $i -lt %d ]; do %s 3 & i=$((i + 1)); done; wait", begun, program)).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
-	var ended []string                                                     // the last row of them when none was left
+	var ended []string // the last row of them when none was left
+
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); { // for a minute they are counted
 		for _, row := range snapshot(t, out) {
 			cells := strings.Split(strings.TrimSpace(row), ",")
