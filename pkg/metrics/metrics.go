@@ -106,7 +106,7 @@ func parse(text []byte) Past {
 }
 
 // lockWait is how long another process may take that writes the same file.
-const lockWait = 5 * time.Second
+var lockWait = 5 * time.Second
 
 // Update replaces the file path by what next makes of its past, which is empty
 // where there is no file. It has mode 0644, for the collector is another user, and
