@@ -7,12 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"stormcheck/testdata/bench/timing"
 )
@@ -96,15 +93,12 @@ func quiet(dir string) error {
 	most := make([]int, len(compared))
 	for round := range 2 * rounds {
 		if round == rounds { // the second half is for the memory: sampling takes time, and must not wait for the tools
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			if err := setPriority(unix.SCHED_RR, 2, unix.SCHED_FLAG_RESET_ON_FORK); err != nil {
+			if err := raiseAll(); err != nil {
 				return err
 			}
-			defer func() { _ = setPriority(unix.SCHED_NORMAL, 0, 0) }()
 		}
 		for i, killer := range compared {
-			cmd := exec.Command("sh", "-c", killer.script)
+			cmd := exec.Command(dir+"/lower", "0", "0", "sh", "-c", killer.script)
 			cmd.Dir, cmd.Stderr = dir, os.Stderr
 			cmd.Env = append(os.Environ(), "PATH="+dir+":/usr/bin:/bin")
 			begin := time.Now()

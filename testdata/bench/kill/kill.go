@@ -18,11 +18,10 @@ package kill
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,7 +106,8 @@ func (b benchmark) outside(prepare func(dir string) error, programs ...string) e
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := timing.Build(dir, programs...); err != nil {
+	// Linked with the storm's C library, lower would wait for it, whatever its priority.
+	if err := errors.Join(timing.Build(dir, programs...), timing.Compile(dir, "lower", "-static")); err != nil {
 		return err
 	}
 	if prepare != nil {
@@ -189,18 +189,17 @@ func (b benchmark) inside() error {
 	timing.Check(err)
 	storm, mode := b.storms[c], b.killers[k].mode
 	apart := mode == "cron" || mode == "exec"
-	runtime.LockOSThread()
-	if err := raiseAll(); err != nil {
-		return err
-	}
-	go reap()
-
 	if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return err
 	}
+	if err := raiseAll(); err != nil {
+		return err
+	}
+	go reap()
+
 	// The account exists only here.
 	passwd := fmt.Sprintf("root:x:0:0::/:/bin/sh\nbench:x:%d:%d::/:/bin/sh\n", uid, uid)
 	if err := os.WriteFile("passwd", []byte(passwd), 0o644); err != nil {
@@ -216,7 +215,7 @@ func (b benchmark) inside() error {
 		if err != nil {
 			return err
 		}
-		if err := start(0, false, in, "killstorm", "--host", "bench"); err != nil {
+		if err := start(0, false, in, nil, "killstorm", "--host", "bench"); err != nil {
 			return err
 		}
 		standing = out
@@ -228,7 +227,7 @@ func (b benchmark) inside() error {
 	if err != nil {
 		return err
 	}
-	if err := spawn([]string{"storm", name, strconv.Itoa(uid), storm.limit, storm.size, storm.interval, "90"}, &syscall.ProcAttr{Files: []uintptr{0, tell.Fd(), 2}, Sys: &syscall.SysProcAttr{Setsid: apart}}, true); err != nil {
+	if err := start(0, apart, nil, tell, "storm", name, strconv.Itoa(uid), storm.limit, storm.size, storm.interval, "90"); err != nil {
 		return err
 	}
 	tell.Close()
@@ -254,21 +253,23 @@ func (b benchmark) inside() error {
 			return err
 		}
 		begin = time.Now()
-		go func() { // at a normal priority even this may take long
-			runtime.LockOSThread()
-			switch mode {
-			case "normal", "cron":
-				timing.Check(start(0, apart, nil, "sh", "-c", b.killers[k].script))
-			case "exec":
-				timing.Check(start(0, apart, nil, b.killers[k].script))
-			case "realtime":
-				timing.Check(start(1, false, nil, "sh", "-c", b.killers[k].script))
-			default:
-				row, err := os.Open("row")
-				timing.Check(err)
-				timing.Check(start(1, false, row, "killstorm", "--host", "bench"))
+		var err error
+		switch mode {
+		case "normal", "cron":
+			err = start(0, apart, nil, nil, "sh", "-c", b.killers[k].script)
+		case "exec":
+			err = start(0, apart, nil, nil, b.killers[k].script)
+		case "realtime":
+			err = start(1, false, nil, nil, "sh", "-c", b.killers[k].script)
+		default:
+			var in *os.File
+			if in, err = os.Open("row"); err == nil {
+				err = start(1, false, in, nil, "killstorm", "--host", "bench")
 			}
-		}()
+		}
+		if err != nil {
+			return err
+		}
 	}
 
 	// The end is the first of a whole second of nobody.
@@ -291,15 +292,11 @@ func (b benchmark) inside() error {
 	return nil
 }
 
-// start starts a program at a real-time priority, or at 0 as usual, and in its own
-// session or in this one.
-func start(priority uint32, session bool, in *os.File, args ...string) error {
-	var err error
-	if priority > 0 {
-		err = setPriority(unix.SCHED_RR, priority, 0)
-	} else {
-		err = setPriority(unix.SCHED_RR, 2, unix.SCHED_FLAG_RESET_ON_FORK)
-	}
+// start starts a program found in PATH at a real-time priority, or at 0 as usual, and in
+// its own session or in this one. The files are its streams, or nil for none. Which
+// children this process has only reap knows.
+func start(priority int, session bool, in, out *os.File, args ...string) error {
+	lower, err := exec.LookPath("lower")
 	if err != nil {
 		return err
 	}
@@ -311,9 +308,14 @@ func start(priority uint32, session bool, in *os.File, args ...string) error {
 	if in == nil {
 		in = null
 	}
-	defer in.Close()
-	err = spawn(args, &syscall.ProcAttr{Files: []uintptr{in.Fd(), null.Fd(), 2}, Sys: &syscall.SysProcAttr{Setsid: session}}, false)
-	_ = setPriority(unix.SCHED_RR, 2, 0)
+	if out == nil {
+		out = null
+	}
+	own := "0"
+	if session {
+		own = "1"
+	}
+	_, err = syscall.ForkExec(lower, append([]string{"lower", strconv.Itoa(priority), own}, args...), &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{in.Fd(), out.Fd(), 2}})
 	return err
 }
 
@@ -335,38 +337,14 @@ func raiseAll() error {
 			}
 			raised[thread.Name()], more = true, true
 			watcher := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 2}
-			if err := unix.SchedSetAttr(tid, watcher, 0); err != nil && err != unix.ESRCH {
-				return err
+			if err := unix.SchedSetAttr(tid, watcher, 0); err != nil {
+				return fmt.Errorf("thread %d: is /proc of another namespace? %w", tid, err)
 			}
 		}
 		if !more {
 			return nil
 		}
 	}
-}
-
-func setPriority(policy, priority uint32, flags uint64) error {
-	return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policy, Priority: priority, Flags: flags}, 0)
-}
-
-// spawn starts a program found in PATH. Which children it has only reap knows.
-func spawn(args []string, attr *syscall.ProcAttr, normal bool) error {
-	path, err := exec.LookPath(args[0])
-	if err != nil {
-		return err
-	}
-	if path, err = filepath.Abs(path); err != nil {
-		return err
-	}
-	if normal {
-		if err := setPriority(unix.SCHED_RR, 2, unix.SCHED_FLAG_RESET_ON_FORK); err != nil {
-			return err
-		}
-		defer func() { _ = setPriority(unix.SCHED_RR, 2, 0) }()
-	}
-	attr.Env = os.Environ()
-	_, err = syscall.ForkExec(path, args, attr)
-	return err
 }
 
 // reap takes whoever has ended: PID 1 inherits them all.
