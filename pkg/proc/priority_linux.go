@@ -62,8 +62,12 @@ func NormalPriority() {
 }
 
 // eachThread passes all threads of this process to do, which sets the priority of one:
-// the threads that it starts then have the same.
+// the threads that it starts then have the same. The thread IDs of a /proc that belongs to
+// another PID namespace would be strangers' here.
 func eachThread(do func(tid int)) {
+	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
+		return
+	}
 	done := map[int]bool{}
 	for more := true; more; { // until no thread has come meanwhile from one that wasn't done
 		more = false

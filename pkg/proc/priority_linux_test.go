@@ -2,8 +2,12 @@ package proc
 
 import (
 	"bytes"
+	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
+	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -56,5 +60,25 @@ func TestAtLowerPriority(t *testing.T) {
 			}
 		}()
 		<-done
+	}
+}
+
+// In a PID namespace whose /proc is another's, no thread's priority is set by its number.
+func TestThreadsOfAnotherNamespace(t *testing.T) {
+	const inside = "PROC_TEST_THREADS"
+	if os.Getenv(inside) != "" {
+		eachThread(func(tid int) { fmt.Println("sets", tid) })
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: makes a PID namespace")
+	}
+	for flags, want := range map[uintptr]bool{0: true, syscall.CLONE_NEWPID: false} {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestThreadsOfAnotherNamespace$")
+		cmd.Env = append(os.Environ(), inside+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
+		if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "sets") != want {
+			t.Errorf("with flags %#x: %v, %s", flags, err, out)
+		}
 	}
 }
