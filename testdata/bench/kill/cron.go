@@ -15,12 +15,13 @@ import (
 )
 
 // checks are those of the benchmark cron: the whole check, as cron starts it, by a shell,
-// and without that shell.
+// without that shell, and without waiting to be started.
 var checks = []killer{
 	{"stormcheck", "cron", `exec stormcheck`},
 	{"the bare pipe", "cron", bare},
 	{"pkill -9 loop", "cron", pkill},
 	{"stormcheck", "exec", `stormcheck`},
+	{"stormcheck", "raised", `stormcheck`},
 }
 
 // bare is what stormcheck does, without it.

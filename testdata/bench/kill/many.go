@@ -116,6 +116,7 @@ func populate(root string) error {
 	err := errors.Join(
 		timing.Run("go", "build", "-o", filepath.Join(bench, "bench"), "./testdata/bench"),
 		timing.Build(bench, "killstorm"),
+		timing.Compile(bench, "lower", "-static"),
 		timing.Compile(bench, "storm", "-static"),
 		timing.Compile(bench, "killonly", "-static"),
 		timing.Run("cp", "/bin/busybox", filepath.Join(root, "bin/busybox")),
