@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,6 +31,52 @@ func at(nice int32, do func() error) error {
 		defer func() { _ = unix.SchedSetAttr(0, own, 0) }()
 	}
 	return do()
+}
+
+// Briefly calls work, of which somebody else can decide how long it needs the processor:
+// if this thread is at real-time priority, and has used the processor for longer than
+// most, it goes on at nice -20, even within a system call. When work has ended the
+// priority is what it was.
+func Briefly(most time.Duration, work func()) {
+	own, err := unix.SchedGetAttr(0, 0)
+	if err != nil || !isRealtime(own.Policy) {
+		work()
+		return
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	tid, over, watched := unix.Gettid(), make(chan struct{}), make(chan struct{})
+	end := used(tid) + most
+	go func() {
+		defer close(watched)
+		looks := time.NewTicker(most / 4)
+		defer looks.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-looks.C:
+			}
+			if now, err := unix.SchedGetAttr(tid, 0); err == nil && isRealtime(now.Policy) && used(tid) > end { // work may have raised it again
+				_ = unix.SchedSetAttr(tid, normal(-20), 0)
+			}
+		}
+	}()
+	defer func() {
+		close(over)
+		<-watched
+		_ = unix.SchedSetAttr(0, own, 0)
+	}()
+	work()
+}
+
+// used returns how long a thread of this process has used the processor: its clock, see
+// CPUCLOCK_PERTHREAD_MASK in Linux's include/linux/posix-timers_types.h.
+func used(tid int) time.Duration {
+	const perThread, scheduler = 4, 2
+	var now unix.Timespec
+	_ = unix.ClockGettime(int32(^tid<<3|perThread|scheduler), &now) // it has this clock as long as it lives
+	return time.Duration(now.Nano())
 }
 
 // normal is a new value for each call: SchedSetAttr writes to its argument.

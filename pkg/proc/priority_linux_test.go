@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,6 +62,55 @@ func TestAtLowerPriority(t *testing.T) {
 		}()
 		<-done
 	}
+}
+
+// Work that takes long goes on at nice -20, also if it raises itself again; then the
+// priority is what it was.
+func TestBriefly(t *testing.T) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		realtime := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}
+		raise := func() error { again := realtime; return unix.SchedSetAttr(0, &again, 0) }
+		if err := raise(); err != nil {
+			t.Log(err)
+			return
+		}
+		const most = 50 * time.Millisecond
+		isRaised := func() bool {
+			now, err := unix.SchedGetAttr(0, 0)
+			if err == nil && now.Policy != unix.SCHED_RR && now.Nice != -20 {
+				t.Errorf("at %+v", now)
+			}
+			return err == nil && now.Policy == unix.SCHED_RR
+		}
+		Briefly(most, func() {
+			if !isRaised() {
+				t.Error("lowered at once")
+			}
+			for range 2 {
+				for begun := used(unix.Gettid()); isRaised(); {
+					if used(unix.Gettid())-begun > 100*most { // it isn't real-time for longer
+						t.Error("not lowered")
+						return
+					}
+				}
+				if err := raise(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		if !isRaised() {
+			t.Error("not raised afterwards")
+		}
+		asleep := false
+		Briefly(most, func() { time.Sleep(3 * most); asleep = isRaised() })
+		if !asleep {
+			t.Error("lowered while it slept")
+		}
+	}()
+	<-done
 }
 
 // In a PID namespace whose /proc is another's, no thread's priority is set by its number.

@@ -2,12 +2,17 @@
 
 package proc
 
+import "time"
+
 // AtNormalPriority calls start. Elsewhere than on Linux priority belongs to the
 // whole process, and isn't raised.
 func AtNormalPriority(start func() error) error { return start() }
 
 // AtSharedPriority calls work.
 func AtSharedPriority(work func() error) error { return work() }
+
+// Briefly calls work.
+func Briefly(_ time.Duration, work func()) { work() }
 
 // RaisePriority does nothing here.
 func RaisePriority() {}
