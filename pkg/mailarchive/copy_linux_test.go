@@ -4,9 +4,12 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+	"unsafe"
 
 	"stormcheck/pkg/internal/testproc"
 
@@ -298,21 +301,10 @@ func TestLargeCopyIsAtSharedPriority(t *testing.T) {
 		s := newStage(t)
 		s.write(s.mailbox, strings.Repeat("From chico\n", c.data/11+1)[:c.data])
 		s.try(os.Truncate(s.mailbox, int64(c.size)))
-		trace := s.top + "/trace"
-		self, err := os.Executable()
-		s.try(err)
-		cmd := s.command("--min-free", "0")
-		strace := exec.Command("strace", "-f", "-o", trace, "-e", "trace=copy_file_range,sched_setattr", "chrt", "-r", "1", self)
-		strace.Args = append(strace.Args, cmd.Args[1:]...)
-		strace.Env, strace.Stdin = cmd.Env, cmd.Stdin
-		if out, err := strace.CombinedOutput(); err != nil {
-			t.Skipf("strace, chrt: %v: %s", err, out)
-		}
-		text, err := os.ReadFile(trace)
-		s.try(err)
+		text := s.traced("copy_file_range,sched_setattr")
 		nice := map[string]bool{} // by thread
 		own, shared := 0, 0
-		for line := range strings.Lines(string(text)) {
+		for line := range strings.Lines(text) {
 			tid, call, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 			if strings.Contains(call, "sched_setattr(") {
 				nice[tid] = strings.Contains(call, "sched_nice=-20")
@@ -334,5 +326,62 @@ func TestLargeCopyIsAtSharedPriority(t *testing.T) {
 		if want := map[bool][2]int{false: {c.data, 0}, true: {0, c.data}}[c.shared]; own != want[0] || shared != want[1] {
 			t.Errorf("%s: %d bytes copied at SCHED_RR, %d at nice -20; want %d\n%s", what, own, shared, want, text)
 		}
+	}
+}
+
+// traced copies the mailbox at real-time priority and returns what strace says of some
+// system calls.
+func (s *stage) traced(calls string) string {
+	s.Helper()
+	trace := s.top + "/trace"
+	self, err := os.Executable()
+	s.try(err)
+	cmd := s.command("--min-free", "0")
+	strace := exec.Command("strace", "-f", "-o", trace, "-e", "trace="+calls, "chrt", "-r", "1", self)
+	strace.Args = append(strace.Args, cmd.Args[1:]...)
+	strace.Env, strace.Stdin = cmd.Env, cmd.Stdin
+	if out, err := strace.CombinedOutput(); err != nil {
+		s.Skipf("strace, chrt: %v: %s", err, out)
+	}
+	text, err := os.ReadFile(trace)
+	s.try(err)
+	return string(text)
+}
+
+// A mailbox that its owner has mapped thousands of times, mmap(2), takes the kernel
+// seconds to write back, in one system call: most of them at nice -20.
+func TestMappedMailboxIsAtSharedPriority(t *testing.T) {
+	const size, mappings = 32 << 20, 3000
+	s := newStage(t)
+	s.write(s.mailbox, "")
+	f, err := os.OpenFile(s.mailbox, os.O_RDWR, 0)
+	s.try(err)
+	defer f.Close()
+	page := []byte(strings.Repeat("From chico\n", 1000)[:4096])
+	for range size / len(page) { // so that the kernel has it page by page
+		_, err := f.Write(page)
+		s.try(err)
+	}
+	var mapped unsafe.Pointer
+	for range mappings {
+		mapped, err = unix.MmapPtr(int(f.Fd()), 0, nil, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		s.try(err)
+		defer func(at unsafe.Pointer) { _ = unix.MunmapPtr(at, size) }(mapped)
+	}
+	change := func() {
+		for text := unsafe.Slice((*byte)(mapped), size); len(text) > 0; text = text[len(page):] {
+			text[0] = 'f'
+		}
+	}
+	change()
+	begun := time.Now()
+	s.try(writeBack(f))
+	if took := time.Since(begun); took < 4*mostCPU {
+		t.Skipf("written back in %v", took)
+	}
+	change()
+	own := regexp.MustCompile(`sched_setattr\([1-9].*sched_nice=-20`) // 0 is who calls it
+	if text := s.traced("sched_setattr"); !own.MatchString(text) {
+		t.Errorf("no thread was lowered: %s", text)
 	}
 }
