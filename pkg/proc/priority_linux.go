@@ -49,17 +49,22 @@ func Briefly(most time.Duration, work func()) {
 	end := used(tid) + most
 	go func() {
 		defer close(watched)
-		looks := time.NewTicker(most / 4)
-		defer looks.Stop()
+		look := time.NewTimer(most)
+		defer look.Stop()
 		for {
 			select {
 			case <-over:
 				return
-			case <-looks.C:
+			case <-look.C:
 			}
-			if now, err := unix.SchedGetAttr(tid, 0); err == nil && isRealtime(now.Policy) && used(tid) > end { // work may have raised it again
-				_ = unix.SchedSetAttr(tid, normal(-20), 0)
+			left := end - used(tid)
+			if left <= 0 {
+				left = most // work may raise it again
+				if now, err := unix.SchedGetAttr(tid, 0); err == nil && isRealtime(now.Policy) {
+					_ = unix.SchedSetAttr(tid, normal(-20), 0)
+				}
 			}
+			look.Reset(max(left, time.Millisecond)) // it can't have used it before
 		}
 	}()
 	defer func() {
