@@ -24,9 +24,9 @@ const (
 // to be released after that.
 const lastMoment = 250 * time.Millisecond
 
-// mostCPU is how much processor time work may have at real-time priority. A copy of what
-// quick allows takes less; the owner of a mailbox can make it take minutes, as by
-// mapping it thousands of times.
+// mostCPU is how much processor time work may use at real-time priority. A copy of at most
+// quick bytes uses less. But the owner of a mailbox who maps it thousands of times makes
+// its copy use minutes.
 const mostCPU = 300 * time.Millisecond
 
 // A crew runs what may hang in the kernel, on threads that are made at its start.

@@ -105,7 +105,8 @@ func parse(text []byte) Past {
 	return past
 }
 
-// lockWait is how long another process may take that writes the same file.
+// lockWait is how long another process may take that writes the same file: a variable for
+// tests.
 var lockWait = 5 * time.Second
 
 // Update replaces the file path by what next makes of its past, which is empty

@@ -33,10 +33,9 @@ func at(nice int32, do func() error) error {
 	return do()
 }
 
-// Briefly calls work, of which somebody else can decide how long it needs the processor:
-// if this thread is at real-time priority, and has used the processor for longer than
-// most, it goes on at nice -20, even within a system call. When work has ended the
-// priority is what it was.
+// Briefly calls work that somebody else can make long. If this thread is at real-time
+// priority, and work has used the processor for longer than most, the rest of it runs at
+// nice -20, even within a system call. Then the thread has its priority again.
 func Briefly(most time.Duration, work func()) {
 	own, err := unix.SchedGetAttr(0, 0)
 	if err != nil || !isRealtime(own.Policy) {
@@ -64,7 +63,7 @@ func Briefly(most time.Duration, work func()) {
 					_ = unix.SchedSetAttr(tid, normal(-20), 0)
 				}
 			}
-			look.Reset(max(left, time.Millisecond)) // it can't have used it before
+			look.Reset(max(left, time.Millisecond)) // the thread can't reach end before
 		}
 	}()
 	defer func() {
@@ -75,12 +74,13 @@ func Briefly(most time.Duration, work func()) {
 	work()
 }
 
-// used returns how long a thread of this process has used the processor: its clock, see
-// CPUCLOCK_PERTHREAD_MASK in Linux's include/linux/posix-timers_types.h.
+// used returns how long a thread of this process has used the processor, by its clock. For
+// the clock's number see CPUCLOCK_PERTHREAD_MASK in Linux's
+// include/linux/posix-timers_types.h.
 func used(tid int) time.Duration {
 	const perThread, scheduler = 4, 2
 	var now unix.Timespec
-	_ = unix.ClockGettime(int32(^tid<<3|perThread|scheduler), &now) // it has this clock as long as it lives
+	_ = unix.ClockGettime(int32(^tid<<3|perThread|scheduler), &now) // the clock exists as long as the thread
 	return time.Duration(now.Nano())
 }
 

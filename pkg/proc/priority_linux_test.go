@@ -64,8 +64,8 @@ func TestAtLowerPriority(t *testing.T) {
 	}
 }
 
-// Work that takes long goes on at nice -20, also if it raises itself again; then the
-// priority is what it was.
+// Long work continues at nice -20, also if it raises itself again. Afterwards the thread
+// has its priority again.
 func TestBriefly(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
@@ -91,7 +91,7 @@ func TestBriefly(t *testing.T) {
 			}
 			for range 2 {
 				for begun := used(unix.Gettid()); isRaised(); {
-					if used(unix.Gettid())-begun > 100*most { // it isn't real-time for longer
+					if used(unix.Gettid())-begun > 100*most { // a failure keeps the processor for 5 s at most
 						t.Error("not lowered")
 						return
 					}

@@ -406,7 +406,7 @@ func countsChangedUIDs(t *testing.T) {
 	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if c == nil {
 			c = startChurn(t, churnRoom)
-			script := fmt.Sprintf("for i in 1 2 3 4 5; do setpriv --reuid=%d --clear-groups sleep 3 & done; wait", uid) // a busy machine has the time to read their name
+			script := fmt.Sprintf("for i in $(seq %d); do setpriv --reuid=%d --clear-groups sleep 3 & done; wait", begun, uid) // 3 s: a busy machine can read each name
 			if text, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, text)
 			}
