@@ -353,27 +353,31 @@ func checkSafe(t *testing.T, raw string) parsed {
 var hostile = []string{
 	"\x1b[2J\x1b]0;x\a", "a\nBcc: x@y", "a\r\nBcc: x@y\r\n\r\nhello", "a\rb", "\u202egpj.exe", "a\u2028b\u2066c\u200f",
 	"\xff\xfe", "\x00", "=?utf8?b?4oCu?=", "=?utf-8?q?=E2=80=AE?=", "a\n.\nb", "From root", strings.Repeat("x", 10<<10),
-	strings.Repeat("\x1b", 10<<10), strings.Repeat("я", 10<<10), strings.Repeat("a; b:c ", 2000), "", " ", ":", "; ", "../../etc/passwd", `\x1b`,
+	strings.Repeat("\x1b", 10<<10), strings.Repeat("я", 10<<10), strings.Repeat("a; b:c ", 300), "", " ", ":", "; ", "../../etc/passwd", `\x1b`,
 }
 
 func TestHostileCells(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("hundreds of long messages")
 	}
 	for _, cell := range hostile {
-		for _, c := range []rows.Column{rows.Host, rows.User, rows.Proc, rows.Actions, rows.Archived, rows.Notes, rows.Errors} {
-			row := maps.Clone(incident)
-			row[c] = cell
-			checkSafe(t, quiet(t, dry(), stream(row)))
-		}
-		var all []cells
-		for i := range 60 {
-			all = append(all, cells{
-				rows.Host: cell + fmt.Sprint(i%2), rows.User: cell, rows.Proc: cell, rows.Killed: "4", rows.Remaining: "2",
-				rows.Archived: cell, rows.Notes: cell, rows.Errors: "killstorm: still visible; " + cell,
-			})
-		}
-		checkSafe(t, quiet(t, dry(), stream(all...)))
+		t.Run(fmt.Sprintf("%.20q", cell), func(t *testing.T) {
+			t.Parallel()
+			for _, c := range []rows.Column{rows.Host, rows.User, rows.Proc, rows.Actions, rows.Archived, rows.Notes, rows.Errors} {
+				row := maps.Clone(incident)
+				row[c] = cell
+				checkSafe(t, quiet(t, dry(), stream(row)))
+			}
+			var all []cells
+			for i := range 60 {
+				all = append(all, cells{
+					rows.Host: cell + fmt.Sprint(i%2), rows.User: cell, rows.Proc: cell, rows.Killed: "4", rows.Remaining: "2",
+					rows.Archived: cell, rows.Notes: cell, rows.Errors: "killstorm: still visible; " + cell,
+				})
+			}
+			checkSafe(t, quiet(t, dry(), stream(all...)))
+		})
 	}
 	p := checkSafe(t, quiet(t, dry(), stream(cells{rows.User: "a\nBcc: x@y", rows.Proc: "\u202e", rows.Killed: "404", rows.Remaining: "0"})))
 	same(t, p.subject, `404 a\x0aBcc: x@y \xe2\x80\xae on moscow: killed`)
