@@ -10,7 +10,7 @@ _stormcheck() {
 	killstorm) flags='--signal --grace --timeout --trim-age --max --protect --allow-root --allow-system --allow-own-containers --require-archive --hold --hold-timeout --titles --unless-changed --evidence --pause --no-realtime --host --dry-run -n --help -h --version' ;;
 	alertmail) flags='--to --page-to --from --each --title --level --name --task --sendmail --alertmanager --alertmanager-token-file --alertmanager-ca-file --state --repeat --after --over-after --owner-to --owner-reply-to --owner-text --context --context-window --metrics --log --test --dry-run -n --help -h --version' ;;
 	stormplot) flags='--since --user --proc --top --heat --svg --runs --help -h --version' ;;
-	stormcheck) flags='--dry-run -n --every --check --status --test-alert --end --yes --pause --resume --help -h --version' ;;
+	stormcheck) flags='--dry-run -n --delay --every --check --status --test-alert --end --yes --pause --resume --help -h --version' ;;
 	esac
 	COMPREPLY=()
 	[[ $2 != -* ]] || mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$2")

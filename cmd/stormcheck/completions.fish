@@ -106,6 +106,7 @@ complete -c stormplot -l version -d 'print the version'
 
 complete -c stormcheck -f
 complete -c stormcheck -l dry-run -s n -d 'touch nothing, show what would be done'
+complete -c stormcheck -l delay -x -d 'begin DUR after the start of this process, at most 1m'
 complete -c stormcheck -l every -x -d 'keep the pipe ready, and look each DUR'
 complete -c stormcheck -l check -d 'check each thing that a run needs'
 complete -c stormcheck -l status -d 'show whether storms are ended, the last run, and what was done'

@@ -125,6 +125,7 @@ stormcheck)
 	_arguments \
 		'(--dry-run -n)--dry-run[touch nothing, show what would be done]' \
 		'(--dry-run -n)-n[touch nothing, show what would be done]' \
+		'(--delay)--delay[begin DUR after the start of this process, at most 1m]:DUR:' \
 		'(--every)--every[keep the pipe ready, and look each DUR]:DUR:' \
 		'(--check)--check[check each thing that a run needs]' \
 		'(--status)--status[show whether storms are ended, the last run, and what was done]' \

@@ -15,7 +15,7 @@ func App() *cli.App {
 	return filter.New(filter.Tool{
 		Name:  "stormcheck",
 		Usage: "find process storms, save the mail, end them, and report",
-		Synopsis: `stormcheck [-n] [--every DUR]
+		Synopsis: `stormcheck [-n] [--delay DUR | --every DUR]
        stormcheck --check | --status | --test-alert
        stormcheck [-n] --end USER/PROC [--yes]
        stormcheck --pause DUR [USER/PROC]
@@ -24,6 +24,7 @@ func App() *cli.App {
 		NoInput:  true,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "touch nothing, show what would be done"},
+			&cli.StringFlag{Name: "delay", Usage: "begin `DUR` after the start of this process, at most 1m"},
 			&cli.StringFlag{Name: "every", Usage: "keep the pipe ready, and look each `DUR`"},
 			&cli.BoolFlag{Name: "check", Usage: "check each thing that a run needs"},
 			&cli.BoolFlag{Name: "status", Usage: "show whether storms are ended, the last run, and what was done"},
@@ -37,6 +38,9 @@ func App() *cli.App {
 	})
 }
 
+// longestDelay is the longest time from the start to the run: cron starts one each minute.
+const longestDelay = time.Minute
+
 // longestEvery is the longest time between two snapshots of a standing pipe: after
 // ten minutes without one it counts as stuck.
 const longestEvery = 5 * time.Minute
@@ -45,7 +49,7 @@ func run(c *cli.Context, env filter.Env) error {
 	if c.Args().Present() && !c.IsSet("pause") {
 		return filter.Usagef("operand %q: only --pause takes one", c.Args().First())
 	}
-	if c.NumFlags() > 1 || c.NumFlags() == 1 && !c.IsSet("every") {
+	if c.NumFlags() > 1 || c.NumFlags() == 1 && !c.IsSet("delay") && !c.IsSet("every") {
 		proc.NormalPriority() // the command is raised from its first instruction, for a run
 	}
 	for _, task := range []struct {
@@ -69,8 +73,10 @@ func run(c *cli.Context, env filter.Env) error {
 	}
 	m := mode{dry: c.Bool("dry-run")}
 	if c.IsSet("end") {
-		if c.IsSet("every") {
-			return filter.Usagef("--end and --every can't be used together")
+		for _, other := range []string{"delay", "every"} {
+			if c.IsSet(other) {
+				return filter.Usagef("--end and --%s can't be used together", other)
+			}
 		}
 		name, err := parseStorm(c.String("end"))
 		if err != nil {
@@ -82,6 +88,9 @@ func run(c *cli.Context, env filter.Env) error {
 		return filter.Usagef("--yes: needs --end")
 	}
 	f := filter.Read(c)
+	f.Refuse(f.Given("delay") && f.Given("every"), "--delay and --every can't be used together")
+	m.delay = f.Duration("delay", 0)
+	f.Refuse(m.delay > longestDelay, "--delay: %s is more than %.0fm", c.String("delay"), longestDelay.Minutes())
 	every := f.Duration("every", 0)
 	f.Refuse(every > longestEvery, "--every: %s is more than %.0fm", c.String("every"), longestEvery.Minutes())
 	if f.Err() != nil {

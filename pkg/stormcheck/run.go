@@ -46,6 +46,7 @@ func runPipe(m mode, stderr io.Writer) error {
 		proc.RaisePriority() // before anything else: in a storm each step is slow at normal priority
 	}
 	proc.MakeThreads()
+	time.Sleep(left(m.delay))
 	r := &runner{mode: m, signals: make(chan os.Signal, 8)}
 	filter.OutliveReader() // what reads standard error may end
 	signal.Notify(r.signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
@@ -94,6 +95,16 @@ func runPipe(m mode, stderr io.Writer) error {
 		return filter.ErrUnfit
 	}
 	return filter.ErrFailed
+}
+
+// left returns how much of a delay is left. It counts from the start of the process, which
+// may have been cron's shell before: in a storm a start alone takes seconds.
+func left(delay time.Duration) time.Duration {
+	_, start, err := proc.StartOf(os.Getpid())
+	if err != nil {
+		return delay
+	}
+	return min(delay, delay-time.Since(start))
 }
 
 // heldPath returns where the text of a run from cron is kept, "" for one that prints

@@ -10,6 +10,22 @@ import (
 	"time"
 )
 
+// TestDelayCountsFromTheStart: not from where a run looks at it.
+func TestDelayCountsFromTheStart(t *testing.T) {
+	time.Sleep(time.Second)
+	first := left(time.Hour)
+	if first > time.Hour-time.Second {
+		t.Errorf("%s of an hour are left after a second", first)
+	}
+	time.Sleep(time.Second)
+	if second := left(time.Hour); second > first-time.Second {
+		t.Errorf("%s are left, and a second later %s", first, second)
+	}
+	if none := left(time.Nanosecond); none > 0 {
+		t.Errorf("%s of a nanosecond are left", none)
+	}
+}
+
 func TestRunsAreAppendedUnderOneHeader(t *testing.T) {
 	StateDir = t.TempDir()
 	at := time.Date(2026, 11, 29, 15, 0, 7, 0, time.UTC)

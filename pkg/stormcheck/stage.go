@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A stage is one program of the pipe, with what it takes to start it.
@@ -18,8 +19,9 @@ type stage struct {
 
 // A mode is how the pipe runs.
 type mode struct {
-	dry   bool   // touch nothing
-	every string // a duration, if the pipe stands; "" from cron
+	dry   bool          // touch nothing
+	delay time.Duration // from the start of the process to the run
+	every string        // a duration, if the pipe stands; "" from cron
 }
 
 // suite are the filters that have flags in the settings, and the setting's name.

@@ -15,11 +15,14 @@ import (
 )
 
 // checks are those of the benchmark cron: the whole check, as cron starts it, by a shell,
-// without that shell, and without waiting to be started.
+// without that shell, and without waiting to be started; and two ways to wait until
+// cron's other jobs have begun.
 var checks = []killer{
 	{"stormcheck", "cron", `exec stormcheck`},
 	{"the bare pipe", "cron", bare},
 	{"pkill -9 loop", "cron", pkill},
+	{"--delay 7s", "cron", `exec stormcheck --delay 7s`},
+	{"sleep 7", "cron", `sleep 7; exec stormcheck`},
 	{"stormcheck", "exec", `stormcheck`},
 	{"stormcheck", "raised", `stormcheck`},
 }
