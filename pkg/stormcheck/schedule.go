@@ -23,8 +23,9 @@ var crontabs = []string{
 // cronDaemons are the names of cron's processes.
 var cronDaemons = []string{"cron", "crond", "cronie", "fcron", "bcron-sched", "systemd-cron"}
 
-// scheduled returns the crontabs that run stormcheck.
-func scheduled() (by []string) {
+// scheduled returns the crontabs that run stormcheck, and those of them that start sleep
+// first.
+func scheduled() (by, sleeping []string) {
 	for _, pattern := range crontabs {
 		paths, _ := filepath.Glob(pattern)
 		for _, path := range paths {
@@ -40,12 +41,15 @@ func scheduled() (by []string) {
 				if line = strings.TrimSpace(line); strings.Contains(line, "stormcheck") && !strings.HasPrefix(line, "#") &&
 					(strings.HasPrefix(line, "*") || strings.HasPrefix(line, "@") || line[0] >= '0' && line[0] <= '9') {
 					by = append(by, path)
+					if strings.Contains(line, "sleep ") {
+						sleeping = append(sleeping, path)
+					}
 					break
 				}
 			}
 		}
 	}
-	return by
+	return by, sleeping
 }
 
 // running reports whether a process of one of these names runs.
@@ -73,7 +77,8 @@ func activeUnits() (units []string) {
 
 // checkSchedule looks for what runs stormcheck.
 func (c *checkup) checkSchedule() {
-	by, units := scheduled(), activeUnits()
+	by, sleeping := scheduled()
+	units := activeUnits()
 	switch standing, is := standingPipe(); {
 	case is:
 		c.ok("scheduled: process %d stands, a snapshot each %s", standing.pid, standing.how)
@@ -87,6 +92,9 @@ func (c *checkup) checkSchedule() {
 			since = ", the last run was at " + l.begun.Local().Format("Jan _2 15:04:05")
 		}
 		c.bad("scheduled: nothing runs it%s: see install.sh --cron and --systemd", since)
+	}
+	for _, path := range sleeping {
+		c.warn("scheduled: %s starts sleep first, which a storm delays: use --delay", path)
 	}
 	if len(by) > 0 && len(units) > 0 {
 		c.warn("scheduled: by cron and by systemd")
