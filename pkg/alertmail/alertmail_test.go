@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -376,8 +377,10 @@ func TestOnlyWhatCanBeShownIsKept(t *testing.T) {
 	}
 }
 
-// tool runs the command and returns its status.
+// tool runs the command and returns its status. The command limits the memory of its
+// process, which here is that of all tests.
 func tool(in string, args ...string) (stdout, stderr string, status int) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
 	app := alertmail.App()
 	var out, problems bytes.Buffer
 	app.Reader, app.Writer, app.ErrWriter = strings.NewReader(in), &out, &problems

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"stormcheck/pkg/alertmail"
-	"stormcheck/pkg/filter"
 	"stormcheck/pkg/rows"
 )
 
@@ -507,17 +506,12 @@ func TestAlertmanagerFlags(t *testing.T) {
 		"--alertmanager http://a --alertmanager-token-file /t": `--alertmanager-token-file: needs https, or anybody on the way to http://a could read the token`,
 		"--metrics=": "--metrics: empty",
 	} {
-		var said strings.Builder
-		app := alertmail.App()
-		app.Reader, app.Writer, app.ErrWriter = strings.NewReader(stream()), io.Discard, &said
-		if status := filter.Status(app, append([]string{"alertmail"}, strings.Fields(args)...)); status != 2 || !strings.HasPrefix(said.String(), "alertmail: "+want+"\n") {
-			t.Errorf("%s: status %d, %q; want 2, %q", args, status, said.String(), want)
+		if _, said, status := tool(stream(), strings.Fields(args)...); status != 2 || !strings.HasPrefix(said, "alertmail: "+want+"\n") {
+			t.Errorf("%s: status %d, %q; want 2, %q", args, status, said, want)
 		}
 	}
 	m := newMember(t)
-	app := alertmail.App()
-	app.Reader, app.Writer = strings.NewReader(stream(incident)), io.Discard
-	if status := filter.Status(app, []string{"alertmail", "--alertmanager", m.URL + "/"}); status != 0 || len(m.take()) != 1 {
+	if _, _, status := tool(stream(incident), "--alertmanager", m.URL+"/"); status != 0 || len(m.take()) != 1 {
 		t.Errorf("status %d", status)
 	}
 }
