@@ -46,6 +46,13 @@ const (
 	mostAnswers  = 1 << 16 // more are forgotten: uids may be made up
 )
 
+// isAnswer reports whether the name service was asked at all. If getent couldn't be started,
+// as without a file handle, the next try may find one.
+func (a answer) isAnswer() bool {
+	var exit *exec.ExitError
+	return a.err == nil || a.err == ErrNone || errors.Is(a.err, errSilent) || errors.As(a.err, &exit)
+}
+
 func (a answer) isFresh() bool {
 	if a.err == nil || a.err == ErrNone {
 		return time.Since(a.at) < answerLasts
@@ -80,7 +87,9 @@ func remember(answers map[query]answer) {
 		memory.answers = map[query]answer{}
 	}
 	for q, a := range answers {
-		memory.answers[q] = a
+		if a.isAnswer() {
+			memory.answers[q] = a
+		}
 	}
 }
 

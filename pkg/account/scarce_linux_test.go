@@ -1,6 +1,7 @@
 package account
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"stormcheck/pkg/internal/testproc"
 	"stormcheck/pkg/proc"
@@ -67,5 +70,35 @@ func TestQuestionInAStorm(t *testing.T) {
 		if err != nil || string(out) != want {
 			t.Errorf("room %s: %v: %s", room, err, strings.SplitN(string(out), "goroutine", 2)[0])
 		}
+	}
+}
+
+// TestFailedStartIsNotRemembered: a getent that couldn't be started is tried again as soon
+// as there are file handles.
+func TestFailedStartIsNotRemembered(t *testing.T) {
+	services(t, file, ldap)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	next, err := os.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	few := limit
+	few.Cur = uint64(next.Fd()) + 1 // the file of accounts, but no pipe
+	next.Close()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	_, before := ByName("harpo")
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(before, unix.EMFILE) {
+		t.Errorf("without file handles: %v", before)
+	}
+	if got, err := ByName("harpo"); got.UID != 2000 || err != nil {
+		t.Errorf("with them: %v, %v", got, err)
 	}
 }
