@@ -214,6 +214,12 @@ func TestNoGetent(t *testing.T) {
 	if _, err := ByName("harpo"); err != ErrNone {
 		t.Error(err)
 	}
+	if err := os.Symlink(getents[0], getents[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ByName("chico"); err == nil || err == ErrNone {
+		t.Errorf("with a getent that can't be looked at: %v", err)
+	}
 	passwd += "/none"
 	if _, err := ByUIDs([]uint32{0}); err == nil {
 		t.Error("no error where passwd can't be read")

@@ -275,10 +275,10 @@ func output(until time.Time, path string, args ...string) (string, error) {
 	return "", child.ErrLate
 }
 
-// firstOf returns the first path that exists, or "".
+// firstOf returns the first path that isn't known to be missing, or "".
 func firstOf(paths []string) string {
 	for _, path := range paths {
-		if _, err := os.Stat(path); err == nil {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 			return path
 		}
 	}
