@@ -46,7 +46,9 @@ func runPipe(m mode, stderr io.Writer) error {
 		proc.RaisePriority() // before anything else: in a storm each step is slow at normal priority
 	}
 	proc.MakeThreads()
-	time.Sleep(left(m.delay))
+	if m.delay > 0 {
+		time.Sleep(left(m.delay))
+	}
 	r := &runner{mode: m, signals: make(chan os.Signal, 8)}
 	filter.OutliveReader() // what reads standard error may end
 	signal.Notify(r.signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)

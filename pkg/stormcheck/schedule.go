@@ -41,7 +41,7 @@ func scheduled() (by, sleeping []string) {
 				if line = strings.TrimSpace(line); strings.Contains(line, "stormcheck") && !strings.HasPrefix(line, "#") &&
 					(strings.HasPrefix(line, "*") || strings.HasPrefix(line, "@") || line[0] >= '0' && line[0] <= '9') {
 					by = append(by, path)
-					if strings.Contains(line, "sleep ") {
+					if before, _, _ := strings.Cut(line, "stormcheck"); strings.Contains(before, "sleep ") {
 						sleeping = append(sleeping, path)
 					}
 					break

@@ -16,7 +16,7 @@ import (
 
 // checks are those of the benchmark cron: the whole check, as cron starts it, by a shell,
 // without that shell, and without waiting to be started; and two ways to wait until
-// cron's other jobs have begun.
+// cron's short jobs have ended.
 var checks = []killer{
 	{"stormcheck", "cron", `exec stormcheck`},
 	{"the bare pipe", "cron", bare},
